@@ -1,0 +1,41 @@
+"""Every verb of the product and the least role that may use it: the one table that code, docs and refusals read."""
+
+READER, OPERATOR, ADMIN, OWNER = "reader", "operator", "admin", "owner"
+
+VERBS: dict[str, str] = {
+    "organisation.read": READER,
+    "organisation.update": OWNER,
+    "member.list": READER,
+    "member.invite": ADMIN,
+    "member.update": ADMIN,
+    "member.remove": ADMIN,
+    "api-token.list": READER,  # one's own; admins see all
+    "api-token.create": READER,  # never above one's own role
+    "api-token.revoke": READER,  # one's own; admins any
+    "audit.list": ADMIN,
+    "join-token.list": OPERATOR,
+    "join-token.reveal": OPERATOR,
+    "join-token.create": OPERATOR,
+    "join-token.update": OPERATOR,
+    "join-token.revoke": OPERATOR,
+    "machine.list": READER,
+    "machine.read": READER,
+    "machine.label": OPERATOR,
+    "machine.remove": OPERATOR,
+    "machine.accept": OPERATOR,
+    "machine.logs": READER,
+    "machine.events": READER,
+    "machine-class.list": READER,
+    "machine-class.write": OPERATOR,
+    "cluster.list": READER,
+    "cluster.read": READER,
+    "cluster.create": OPERATOR,
+    "cluster.update": OPERATOR,
+    "cluster.destroy": OPERATOR,
+    "cluster.config": OPERATOR,  # redacted machine configuration
+    "template.validate": READER,
+    "template.export": READER,
+    "template.sync": OPERATOR,
+    "cluster.talosconfig": ADMIN,  # break-glass admin credentials
+    "cluster.kubeconfig": ADMIN,
+}

@@ -1,0 +1,155 @@
+"""Join tokens, machines, their links, and what the machines report."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from apps.tenants.models import TenantModel
+
+
+class JoinToken(TenantModel):
+    """A secret that lets machines join one organisation. Kept sealed, found by its hash (desired; writer: actions)."""
+
+    name = models.CharField(max_length=40)
+    sealed = models.BinaryField()
+    token_hash = models.BinaryField(max_length=32, unique=True)  # unique across organisations
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    is_default = models.BooleanField(default=False)
+    use_count = models.IntegerField(default=0)  # machines that joined with it
+    last_used_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.CharField(max_length=254, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organisation", "name"], name="join_token_name_once"),
+            models.UniqueConstraint(
+                fields=["organisation"], condition=models.Q(is_default=True), name="join_token_one_default"
+            ),
+        ]
+
+
+class Machine(TenantModel):
+    """A machine that proved its node unique token (desired; writer: actions)."""
+
+    uuid = models.CharField(max_length=64)  # as the machine says it, lower-case
+    labels = models.JSONField(default=dict)  # the user's, over those of the image
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation", "uuid"], name="machine_uuid_once")]
+
+
+class Link(TenantModel):
+    """How one machine reaches us. Pending until the node unique token is proven, with an address of its own."""
+
+    PENDING, ESTABLISHED = "pending", "established"
+
+    machine = models.OneToOneField(Machine, on_delete=models.CASCADE, null=True, related_name="link")
+    claimed_uuid = models.CharField(max_length=64)
+    state = models.CharField(max_length=12, default=PENDING)
+    transport = models.CharField(max_length=12)  # udp or grpc
+    public_key = models.CharField(max_length=44, unique=True)
+    address = models.GenericIPAddressField(protocol="IPv6", unique=True)
+    virtual_port = models.IntegerField(default=50889)  # with `address` of the tunnel prefix: the gRPC peer's name
+    sealed_unique_token = models.BinaryField(null=True)  # {"Fingerprint", "Token"} as written to META 16
+    join_token = models.ForeignKey(JoinToken, on_delete=models.SET_NULL, null=True, related_name="+")
+    talos_version = models.CharField(max_length=60, default="")  # as said in Provision
+    source = models.CharField(max_length=64, default="")  # address the Provision call came from
+    last_endpoint = models.CharField(max_length=64, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+    provisioned_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["organisation", "claimed_uuid"])]
+
+
+class MachineObservation(TenantModel):
+    """The last that a machine said, in one row (observed; writer: the gateway's batcher)."""
+
+    machine = models.OneToOneField(Machine, on_delete=models.CASCADE, related_name="observation")
+    connected = models.BooleanField(default=False)
+    connected_changed_at = models.DateTimeField(null=True)
+    observed_at = models.DateTimeField(null=True)  # when anything below was last heard
+    transport = models.CharField(max_length=12, default="")
+    endpoint = models.CharField(max_length=64, default="")
+    last_handshake_at = models.DateTimeField(null=True)
+    rx_bytes = models.BigIntegerField(default=0)
+    tx_bytes = models.BigIntegerField(default=0)
+    reachable = models.BooleanField(default=False)  # its API answers
+    api_mode = models.CharField(max_length=12, default="")  # maintenance or secure
+    error = models.TextField(default="")  # why the API does not answer
+    boot_id = models.CharField(max_length=40, default="")
+    stage = models.CharField(max_length=20, default="")  # Talos' stage, lower-case: maintenance, running, ...
+    ready = models.BooleanField(default=False)
+    unmet = models.JSONField(default=list)  # [{"name", "reason"}]
+    hostname = models.CharField(max_length=253, default="")
+    talos_version = models.CharField(max_length=60, default="")
+    arch = models.CharField(max_length=16, default="")
+    platform = models.CharField(max_length=40, default="")
+    schematic = models.CharField(max_length=64, default="")
+    installed = models.BooleanField(default=False)
+    system_disk = models.CharField(max_length=120, default="")
+    cores = models.IntegerField(default=0)
+    memory_mib = models.BigIntegerField(default=0)
+    disk_bytes = models.BigIntegerField(default=0)
+    addresses = ArrayField(models.CharField(max_length=64), default=list)
+    image_labels = models.JSONField(default=dict)
+    hardware = models.JSONField(default=dict)  # {"processors": [], "memory": [], "system": {}}
+    disks = models.JSONField(default=list)
+    network = models.JSONField(default=dict)  # {"links": [], "routes": [], "addresses": []}
+    extensions = models.JSONField(default=list)
+    security = models.JSONField(default=dict)
+    meta = models.JSONField(default=dict)  # keys and values; the unique token's value is never stored here
+    kernel_cmdline = models.TextField(default="")
+    etcd_member_id = models.CharField(max_length=20, default="")  # hex
+    node_name = models.CharField(max_length=253, default="")
+
+    class Meta:
+        indexes = [models.Index(fields=["organisation", "connected"]), models.Index(fields=["organisation", "stage"])]
+
+
+class MachineStatus(TenantModel):
+    """What the machine reconciler concluded (status; writer: the machine reconciler)."""
+
+    machine = models.OneToOneField(Machine, on_delete=models.CASCADE, related_name="status")
+    conditions = models.JSONField(default=list)
+    maintenance_config_sha = models.CharField(max_length=64, default="")  # of the join documents last applied
+    maintenance_config_key = models.CharField(max_length=44, default="")  # link key they were applied for
+
+
+class MachineEvent(TenantModel):
+    """An event of the machine's own event stream (observed; the last few hundred are kept)."""
+
+    machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=60)  # SequenceEvent, PhaseEvent, ...
+    summary = models.CharField(max_length=400)
+    payload = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["organisation", "machine", "-id"])]
+
+
+class LogChunk(TenantModel):
+    """Some kernel log lines of a machine, zlib-compressed JSON lines (observed; the last 5,000 lines are kept)."""
+
+    machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="+")
+    first_line = models.BigIntegerField()  # counts from 1 over the machine's life
+    lines = models.IntegerField()
+    at = models.DateTimeField()
+    data = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["machine", "first_line"], name="log_chunk_once")]
+
+
+class MachineClass(TenantModel):
+    """A named selection of machines by labels (desired; writer: actions)."""
+
+    name = models.CharField(max_length=63)
+    match_labels = models.JSONField(default=list)  # selectors: OR between entries, AND inside one
+    spec = models.JSONField(default=dict)  # further fields of the template format, kept as given
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation", "name"], name="machine_class_once")]
