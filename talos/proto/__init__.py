@@ -1,0 +1,1 @@
+"""Our own protobuf sources of the interfaces that Talos machines and clients speak; `generate` compiles them."""
