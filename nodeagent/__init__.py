@@ -1,0 +1,1 @@
+"""Talking to machines: both ends of every link. Asyncio, no Django."""
