@@ -51,8 +51,11 @@ class Link(TenantModel):
     transport = models.CharField(max_length=12)  # udp or grpc
     public_key = models.CharField(max_length=44, unique=True)
     address = models.GenericIPAddressField(protocol="IPv6", unique=True)
-    virtual_port = models.IntegerField(default=50889)  # with `address` of the tunnel prefix: the gRPC peer's name
+    virtual_address = models.GenericIPAddressField(protocol="IPv6", unique=True, null=True)  # name of its gRPC stream
     sealed_unique_token = models.BinaryField(null=True)  # {"Fingerprint", "Token"} as written to META 16
+    unique_token_hash = models.BinaryField(max_length=32, null=True, db_index=True)
+    conflict = models.BooleanField(default=False)  # pending: its UUID belongs to another machine
+    override_uuid = models.CharField(max_length=64, default="")  # the UUID it was given instead (META 15), once
     join_token = models.ForeignKey(JoinToken, on_delete=models.SET_NULL, null=True, related_name="+")
     talos_version = models.CharField(max_length=60, default="")  # as said in Provision
     source = models.CharField(max_length=64, default="")  # address the Provision call came from

@@ -1,0 +1,98 @@
+"""What the server side of links needs from the rooms above, declared here and implemented there.
+
+A machine's link is known by its `id` (a string that means nothing here). Everything is asyncio; implementations may
+take a database round trip each and raise `ProvisionRefused` or `LookupError`, nothing else.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from google.protobuf.message import Message
+
+
+@dataclass(frozen=True)
+class ProvisionRequest:
+    """A decoded and checked `Provision` call (joining: fields 1 to 6 of ProvisionRequest). Empty strings are None."""
+
+    node_uuid: str
+    public_key: str  # WireGuard, standard base64, 44 characters
+    join_token: str | None
+    unique_token: str | None
+    talos_version: str | None
+    wants_tunnel: bool
+    source: str  # address of the caller, for the audit
+
+
+@dataclass(frozen=True)
+class Link:
+    """One machine's way in, as stored. `virtual_address` is set for tunnel links only: `[addr]:port`, also the name of its
+    gRPC stream. `last_endpoint` is set for UDP links that were seen."""
+
+    id: str
+    public_key: str
+    address: str  # overlay, without prefix length
+    virtual_address: str | None
+    last_endpoint: str | None
+    pending: bool
+
+    @property
+    def transport(self) -> str:
+        """`grpc` or `udp`."""
+        return "grpc" if self.virtual_address else "udp"
+
+
+class ProvisionRefused(Exception):
+    """The call is refused with a gRPC status code name (`PERMISSION_DENIED`, ...) and a text for the machine's log."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code, self.text = code, text
+
+
+class LinkRegistry(Protocol):
+    """Who may join, and under which address."""
+
+    async def provision(self, request: ProvisionRequest, stream_alive: Callable[[str], bool]) -> Link:
+        """Decide and store. `stream_alive(virtual_address)` tells whether a tunnel stream is open under that name.
+
+        The same UUID and key get the same addresses again, except that a tunnel whose stream is gone gets a new virtual
+        address (that alone makes Talos up to 1.14.0 build a new relay). Raises `ProvisionRefused`.
+        """
+        ...
+
+    async def links(self) -> list[Link]:
+        """Every stored link, to restore peers at start."""
+        ...
+
+
+class EventSink(Protocol):
+    """Takes the events that a machine pushes."""
+
+    async def event(self, address: str, event_id: str, actor_id: str, payload: Message | None, type_url: str) -> None:
+        """`payload` is None for a type we do not know. Raises LookupError when no machine has this address."""
+        ...
+
+
+class LogSink(Protocol):
+    """Takes kernel log lines."""
+
+    async def known(self, address: str) -> bool:
+        """Whether lines from this address are wanted; the receiver closes other connections at once."""
+        ...
+
+    async def lines(self, address: str, lines: list[bytes]) -> None:
+        """Raw lines without their line end, in order."""
+        ...
+
+
+class TrustAuthority(Protocol):
+    """Signs the API certificate of a cluster's workers."""
+
+    async def server_certificate(self, address: str) -> tuple[bytes, bytes]:
+        """PEM certificate and key that trustd shows to the machine at `address`: issued by its cluster's Talos CA."""
+        ...
+
+    async def sign(self, address: str, token: str, csr_pem: bytes) -> tuple[bytes, bytes]:
+        """PEM (CA, certificate) for a worker's request. Raises PermissionError for a wrong token or a foreign machine."""
+        ...

@@ -1,0 +1,123 @@
+"""What to answer to `Provision`: facts in, decision out.
+
+The procedure is Talos' join as its machines expect it, with two differences for safety: a pending machine always has an
+address of its own, so a second machine with a known UUID never disturbs the first; and a proven node unique token beats
+the join token, so revoking a token cuts nobody who already belongs here.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+MINIMUM_TALOS = (1, 6)  # first version with the node unique token
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class Act(Enum):
+    """What to do with the link record."""
+
+    KEEP = "keep"  # same machine, same key: answer as before
+    PEND = "pend"  # make or refresh a pending link under this key
+    PEND_CONFLICT = "pend-conflict"  # the same, and give the machine another UUID
+    RETURN = "return"  # a registered machine comes back: its link takes the new key
+    ADOPT_TOKEN = "adopt-token"  # noqa: S105  the same, and the new unique token replaces the stored one
+    REGISTER = "register"  # a new machine
+
+
+@dataclass(frozen=True)
+class UniqueToken:
+    """The node unique token: opaque to Talos, to us a fingerprint of the hardware and a random part."""
+
+    fingerprint: str
+    token: str
+
+
+@dataclass(frozen=True)
+class KnownLink:
+    """What is stored of a registered machine."""
+
+    node_uuid: str
+    public_key: str
+    unique_token: UniqueToken | None
+    installed: bool  # Talos is on its disk, so META survives reboots
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known when a machine calls. Links are those of one organisation, the one the call belongs to."""
+
+    node_uuid: str
+    public_key: str
+    unique_token: UniqueToken | None
+    talos_version: str | None
+    token_valid: bool  # a join token of this organisation was given and is active
+    by_unique_token: KnownLink | None  # the registered machine that holds exactly this unique token
+    by_uuid: KnownLink | None  # the registered machine of this UUID
+    pending_here: bool  # this key is pending in this organisation, and this unique token was written by us
+    key_elsewhere: bool  # this key belongs to a link that this call has no claim to
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A gRPC status code name and a text for the machine's log."""
+
+    code: str
+    text: str
+
+
+def parse_unique_token(value: str) -> UniqueToken:
+    """Read the JSON form `{"Fingerprint":"<hex>","Token":"<uuid>"}`. Raises ValueError."""
+    try:
+        fields = json.loads(value)
+        token = UniqueToken(fingerprint=str(fields["Fingerprint"]), token=str(fields["Token"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError("the node unique token is not JSON with Fingerprint and Token") from error
+    if not token.token:
+        raise ValueError("the node unique token is empty")
+    return token
+
+
+def valid_uuid(value: str) -> bool:
+    """Whether this is a UUID as a machine's firmware prints it."""
+    return _UUID.fullmatch(value) is not None
+
+
+def capable(talos_version: str | None) -> bool:
+    """Whether this Talos has node unique tokens. No version, or one that cannot be read, means it has not."""
+    match = re.match(r"v?(\d+)\.(\d+)", talos_version or "")
+    return match is not None and (int(match[1]), int(match[2])) >= MINIMUM_TALOS
+
+
+def decide(facts: Facts) -> Act | Refusal:
+    """The one answer to a `Provision` call."""
+    known = facts.by_unique_token
+    if not (facts.token_valid or known or facts.pending_here):
+        return Refusal("PERMISSION_DENIED", "unauthorized: the join token is unknown, revoked or expired")
+    if not capable(facts.talos_version):
+        return Refusal("FAILED_PRECONDITION", "Talos 1.6 or newer is needed to join")
+    if facts.key_elsewhere:
+        return Refusal("PERMISSION_DENIED", "this WireGuard key belongs to another link; reboot to get a new key")
+    if known:
+        return _returning(facts, known)
+    same = facts.by_uuid
+    if same and same.public_key == facts.public_key and facts.unique_token is None:
+        return Act.KEEP
+    if facts.unique_token is None:
+        return Act.PEND
+    if same is None or same.unique_token is None:
+        return Act.RETURN if same else Act.REGISTER
+    if same.unique_token.fingerprint and same.unique_token.fingerprint == facts.unique_token.fingerprint:
+        if same.installed:
+            return Refusal("PERMISSION_DENIED", "unauthorized: the unique token of this installed machine is another one")
+        return Act.ADOPT_TOKEN
+    return Act.PEND_CONFLICT
+
+
+def _returning(facts: Facts, known: KnownLink) -> Act | Refusal:
+    if known.node_uuid != facts.node_uuid:
+        return Refusal(
+            "FAILED_PRECONDITION",
+            f"this machine is registered as {known.node_uuid}; remove it there before it joins under another UUID",
+        )
+    return Act.KEEP if known.public_key == facts.public_key else Act.RETURN
