@@ -5,12 +5,13 @@ address of its own, so a second machine with a known UUID never disturbs the fir
 the join token, so revoking a token cuts nobody who already belongs here.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from enum import Enum
 
-MINIMUM_TALOS = (1, 6)  # first version with the node unique token
+from talos import versions
+from talos.jointoken import NodeUniqueToken
+
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -26,20 +27,12 @@ class Act(Enum):
 
 
 @dataclass(frozen=True)
-class UniqueToken:
-    """The node unique token: opaque to Talos, to us a fingerprint of the hardware and a random part."""
-
-    fingerprint: str
-    token: str
-
-
-@dataclass(frozen=True)
 class KnownLink:
     """What is stored of a registered machine."""
 
     node_uuid: str
     public_key: str
-    unique_token: UniqueToken | None
+    unique_token: NodeUniqueToken | None
     installed: bool  # Talos is on its disk, so META survives reboots
 
 
@@ -49,12 +42,11 @@ class Facts:
 
     node_uuid: str
     public_key: str
-    unique_token: UniqueToken | None
+    unique_token: NodeUniqueToken | None
     talos_version: str | None
     token_valid: bool  # a join token of this organisation was given and is active
     by_unique_token: KnownLink | None  # the registered machine that holds exactly this unique token
     by_uuid: KnownLink | None  # the registered machine of this UUID
-    pending_here: bool  # this key is pending in this organisation, and this unique token was written by us
     key_elsewhere: bool  # this key belongs to a link that this call has no claim to
 
 
@@ -66,35 +58,17 @@ class Refusal:
     text: str
 
 
-def parse_unique_token(value: str) -> UniqueToken:
-    """Read the JSON form `{"Fingerprint":"<hex>","Token":"<uuid>"}`. Raises ValueError."""
-    try:
-        fields = json.loads(value)
-        token = UniqueToken(fingerprint=str(fields["Fingerprint"]), token=str(fields["Token"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError("the node unique token is not JSON with Fingerprint and Token") from error
-    if not token.token:
-        raise ValueError("the node unique token is empty")
-    return token
-
-
 def valid_uuid(value: str) -> bool:
     """Whether this is a UUID as a machine's firmware prints it."""
     return _UUID.fullmatch(value) is not None
 
 
-def capable(talos_version: str | None) -> bool:
-    """Whether this Talos has node unique tokens. No version, or one that cannot be read, means it has not."""
-    match = re.match(r"v?(\d+)\.(\d+)", talos_version or "")
-    return match is not None and (int(match[1]), int(match[2])) >= MINIMUM_TALOS
-
-
 def decide(facts: Facts) -> Act | Refusal:
     """The one answer to a `Provision` call."""
     known = facts.by_unique_token
-    if not (facts.token_valid or known or facts.pending_here):
+    if not (facts.token_valid or known):
         return Refusal("PERMISSION_DENIED", "unauthorized: the join token is unknown, revoked or expired")
-    if not capable(facts.talos_version):
+    if not versions.secure_join_supported(facts.talos_version or ""):
         return Refusal("FAILED_PRECONDITION", "Talos 1.6 or newer is needed to join")
     if facts.key_elsewhere:
         return Refusal("PERMISSION_DENIED", "this WireGuard key belongs to another link; reboot to get a new key")
@@ -107,7 +81,7 @@ def decide(facts: Facts) -> Act | Refusal:
         return Act.PEND
     if same is None or same.unique_token is None:
         return Act.RETURN if same else Act.REGISTER
-    if same.unique_token.fingerprint and same.unique_token.fingerprint == facts.unique_token.fingerprint:
+    if facts.unique_token.same_fingerprint(same.unique_token):
         if same.installed:
             return Refusal("PERMISSION_DENIED", "unauthorized: the unique token of this installed machine is another one")
         return Act.ADOPT_TOKEN

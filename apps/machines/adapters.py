@@ -1,0 +1,51 @@
+"""The link registry that the server side of links asks (`nodeagent.ports.LinkRegistry`)."""
+
+from collections.abc import Callable
+
+from apps.machines import joining
+from apps.machines.models import Link as LinkRow
+from apps.tenants import lookups
+from apps.tenants.scope import tenant_scope
+from apps.tenants.threads import in_thread
+from nodeagent.ports import Link, ProvisionRequest
+
+TUNNEL_PORT = 50889
+"""Port text in the name of a tunnel stream; nothing listens there."""
+
+
+class DatabaseLinkRegistry:
+    """Links as PostgreSQL has them."""
+
+    async def provision(self, request: ProvisionRequest, stream_alive: Callable[[str], bool]) -> Link:
+        def alive(address: str) -> bool:
+            return stream_alive(virtual_name(address))
+
+        return await in_thread(lambda: as_link(joining.provision(request, alive)))
+
+    async def links(self) -> list[Link]:
+        return await in_thread(_all_links)
+
+
+def virtual_name(address: str) -> str:
+    """The name of a tunnel stream, exactly as the machine sends it back."""
+    return f"[{address}]:{TUNNEL_PORT}"
+
+
+def as_link(row: LinkRow) -> Link:
+    """A stored link in the words of the port."""
+    return Link(
+        id=str(row.id),
+        public_key=row.public_key,
+        address=str(row.address),
+        virtual_address=virtual_name(str(row.virtual_address)) if row.virtual_address else None,
+        last_endpoint=row.last_endpoint or None,
+        pending=row.state == LinkRow.PENDING,
+    )
+
+
+def _all_links() -> list[Link]:
+    links: list[Link] = []
+    for organisation_id in lookups.organisations():
+        with tenant_scope(organisation_id):
+            links += [as_link(row) for row in LinkRow.objects.all()]
+    return links
