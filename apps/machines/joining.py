@@ -4,7 +4,7 @@ Everything here runs in a thread of the gateway, one short transaction a call.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -98,7 +98,7 @@ def _active_join_token(text: str) -> tuple[UUID, UUID] | None:
     parsed = jointoken.parse(text)
     if parsed.version == "plain":
         found = lookups.join_token(token_hash(text))
-        candidates = [found] if found else []
+        candidates: Iterable[tuple[UUID, UUID]] = [found] if found else []
     else:
         candidates = _signers(parsed)
     for organisation_id, token_id in candidates:
@@ -109,15 +109,13 @@ def _active_join_token(text: str) -> tuple[UUID, UUID] | None:
     return None
 
 
-def _signers(parsed: jointoken.JoinToken) -> Iterable[tuple[UUID, UUID]]:
+def _signers(parsed: jointoken.JoinToken) -> Iterator[tuple[UUID, UUID]]:
     """Default tokens that this signed token verifies under."""
-    if not parsed.signature:
-        return []
-    return [
-        (organisation_id, token_id)
-        for organisation_id, token_id, sealed in lookups.default_join_tokens()
-        if parsed.verify(unseal(sealed, organisation_id, token_id).decode())
-    ]
+    for organisation_id, token_id in lookups.default_join_tokens() if parsed.signature else ():
+        with tenant_scope(organisation_id):
+            row = JoinToken.objects.filter(id=token_id).first()
+        if row and parsed.verify(unseal(bytes(row.sealed), organisation_id, token_id).decode()):
+            yield organisation_id, token_id
 
 
 def _provision_in(

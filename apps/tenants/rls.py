@@ -1,0 +1,135 @@
+"""The second lock: row-level security in PostgreSQL, and the few questions that may be asked before a tenant is known.
+
+`apply` runs as the tables' owner after every migration. The role that serves (`omni_app`) sees only rows of the tenant
+set by `tenant_scope`; the lookups below are functions of the owner, each narrow, and give ids, never contents.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from django.apps import apps
+from django.db import connection
+from psycopg import sql
+
+from apps.tenants.models import TenantModel
+
+TENANT = "(SELECT nullif(current_setting('omni.tenant', true), '')::uuid)"  # a subselect is computed once a query
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A function of the owner. `returns` are its columns; without a tenant in scope it is the only way to a row's id."""
+
+    arguments: str
+    returns: str
+    query: str
+
+
+LOOKUPS: dict[str, Lookup] = {
+    "find_organisation": Lookup(
+        "slug text",
+        "organisation_id uuid, name text",
+        "SELECT o.id, o.name::text FROM tenants_organisation o WHERE o.slug = $1",
+    ),
+    "list_organisations": Lookup(  # timers go through them one scope at a time
+        "", "organisation_id uuid", "SELECT o.id FROM tenants_organisation o ORDER BY o.id"
+    ),
+    "memberships_of": Lookup(
+        "person uuid",
+        "organisation_id uuid, slug text, name text, role text",
+        "SELECT o.id, o.slug::text, o.name::text, m.role::text FROM accounts_membership m"
+        " JOIN tenants_organisation o ON o.id = m.organisation_id WHERE m.user_id = $1 ORDER BY o.slug",
+    ),
+    "find_api_token": Lookup(
+        "hash bytea",
+        "organisation_id uuid, id uuid",
+        "SELECT t.organisation_id, t.id FROM accounts_apitoken t WHERE t.token_hash = $1",
+    ),
+    "find_join_token": Lookup(
+        "hash bytea",
+        "organisation_id uuid, id uuid",
+        "SELECT t.organisation_id, t.id FROM machines_jointoken t WHERE t.token_hash = $1",
+    ),
+    "list_default_join_tokens": Lookup(  # a signed token (v1, v2) does not say whose it is
+        "",
+        "organisation_id uuid, id uuid",
+        "SELECT t.organisation_id, t.id FROM machines_jointoken t WHERE t.is_default ORDER BY t.id",
+    ),
+    "find_link_by_key": Lookup(
+        "key text",
+        "organisation_id uuid, id uuid",
+        "SELECT l.organisation_id, l.id FROM machines_link l WHERE l.public_key = $1",
+    ),
+    "find_link_by_unique_token": Lookup(
+        "hash bytea",
+        "organisation_id uuid, id uuid",
+        "SELECT l.organisation_id, l.id FROM machines_link l WHERE l.unique_token_hash = $1"
+        " ORDER BY l.machine_id IS NULL, l.id LIMIT 1",
+    ),
+    "find_link_by_address": Lookup(
+        "address inet",
+        "organisation_id uuid, id uuid",
+        "SELECT l.organisation_id, l.id FROM machines_link l WHERE l.address = $1",
+    ),
+    "list_links": Lookup(  # for a gateway that starts
+        "", "organisation_id uuid, id uuid", "SELECT l.organisation_id, l.id FROM machines_link l ORDER BY l.id"
+    ),
+    "list_balancer_ports": Lookup(
+        "",
+        "organisation_id uuid, id uuid, port integer",
+        "SELECT c.organisation_id, c.id, c.balancer_port FROM clusters_cluster c ORDER BY c.balancer_port",
+    ),
+}
+
+
+def ask(lookup: str, *arguments: Any) -> list[tuple[Any, ...]]:
+    """The rows of one of `LOOKUPS`, e.g. `ask("find_join_token", digest)`. Needs no tenant in scope."""
+    holders = ", ".join(["%s"] * len(arguments))
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM omni_{lookup}({holders})", arguments)  # noqa: S608 (names of our own table)
+        return cursor.fetchall()
+
+
+def tenant_models() -> Iterator[type[TenantModel]]:
+    """Every model whose rows belong to an organisation."""
+    return (model for model in apps.get_models() if issubclass(model, TenantModel))
+
+
+def apply(owner: psycopg.Connection[Any], app_role: str) -> None:
+    """Give `app_role` what it needs and no more: grants, a policy on every tenant table, the lookups.
+
+    `owner` is a connection of the role that owns the tables. Repeatable; runs in one transaction.
+    """
+    role = sql.Identifier(app_role)
+    with owner.transaction(), owner.cursor() as cursor:
+
+        def run(statement: str, **names: sql.Composable) -> None:
+            cursor.execute(sql.SQL(statement).format(role=role, tenant=sql.SQL(TENANT), **names))
+
+        run("GRANT USAGE ON SCHEMA public TO {role}")
+        run("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
+        run("GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}")
+        run("REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM {role}")
+        run("REVOKE UPDATE, DELETE ON audit_auditrecord FROM {role}")
+        tables = [(model._meta.db_table, "organisation_id") for model in tenant_models()]
+        for table, column in [("tenants_organisation", "id"), *tables]:
+            names = {"table": sql.Identifier(table), "column": sql.Identifier(column)}
+            run("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY", **names)
+            run("DROP POLICY IF EXISTS tenant ON {table}", **names)
+            run("CREATE POLICY tenant ON {table} USING ({column} = {tenant})", **names)
+        for name, lookup in LOOKUPS.items():
+            types = sql.SQL(", ").join(sql.SQL(a.split()[1]) for a in lookup.arguments.split(", ") if a)  # type: ignore[arg-type]
+            function = {"function": sql.Identifier(f"omni_{name}"), "types": types}
+            run("DROP FUNCTION IF EXISTS {function}({types})", **function)
+            run(
+                "CREATE FUNCTION {function}({arguments}) RETURNS TABLE ({returns}) LANGUAGE sql STABLE"
+                " SECURITY DEFINER SET search_path = public, pg_temp AS {query}",
+                arguments=sql.SQL(lookup.arguments),  # type: ignore[arg-type]
+                returns=sql.SQL(lookup.returns),  # type: ignore[arg-type]
+                query=sql.Literal(lookup.query),
+                **function,
+            )
+            run("REVOKE ALL ON FUNCTION {function}({types}) FROM PUBLIC", **function)
+            run("GRANT EXECUTE ON FUNCTION {function}({types}) TO {role}", **function)
