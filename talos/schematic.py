@@ -27,6 +27,9 @@ class Bootloader(str):
         return cls(kind)
 
 
+DEFAULT_BOOTLOADER = Bootloader("none")
+
+
 @dataclass
 class Overlay:
     """Support for a single-board computer."""
@@ -64,7 +67,7 @@ class Customization:
     extra_kernel_args: list[str] = field(default_factory=list)
     meta: list[MetaValue] = field(default_factory=list)
     system_extensions: SystemExtensions = field(default_factory=SystemExtensions)
-    bootloader: Bootloader = Bootloader("none")
+    bootloader: Bootloader = DEFAULT_BOOTLOADER
     secureboot: SecureBoot = field(default_factory=SecureBoot)
     disk_image: DiskImage = field(default_factory=DiskImage)
 
