@@ -19,5 +19,7 @@ FORMAT_FIELD_NUMBER: _ClassVar[int]
 format: _descriptor.FieldDescriptor
 FLAGS_FIELD_NUMBER: _ClassVar[int]
 flags: _descriptor.FieldDescriptor
+YAML_ONLY_FIELD_NUMBER: _ClassVar[int]
+yaml_only: _descriptor.FieldDescriptor
 TEXT_FIELD_NUMBER: _ClassVar[int]
 text: _descriptor.FieldDescriptor

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from talos.gen import yaml_pb2 as talos_dot_gen_dot_yaml__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19talos/gen/cosi/meta.proto\x12\x12\x63osi.resource.meta\x1a\x14talos/gen/yaml.proto\"$\n\rNamespaceSpec\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\".\n\x0bPrintColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tjson_path\x18\x02 \x01(\t\"\xdd\x02\n\x16ResourceDefinitionSpec\x12\x1b\n\rresource_type\x18\x01 \x01(\tR\x04type\x12\x14\n\x0c\x64isplay_type\x18\x02 \x01(\t\x12\x19\n\x11\x64\x65\x66\x61ult_namespace\x18\x03 \x01(\t\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x13\n\x0b\x61ll_aliases\x18\x05 \x03(\t\x12\x36\n\rprint_columns\x18\x06 \x03(\x0b\x32\x1f.cosi.resource.meta.PrintColumn\x12Q\n\x0bsensitivity\x18\x07 \x01(\x0e\x32\x36.cosi.resource.meta.ResourceDefinitionSpec.SensitivityB\x04\xa0\xd4\x18\x01\"D\n\x0bSensitivity\x12\x17\n\rNON_SENSITIVE\x10\x00\x1a\x04\xa2\xd4\x18\x00\x12\x1c\n\tSENSITIVE\x10\x01\x1a\r\xa2\xd4\x18\tsensitiveb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19talos/gen/cosi/meta.proto\x12\x12\x63osi.resource.meta\x1a\x14talos/gen/yaml.proto\"$\n\rNamespaceSpec\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\".\n\x0bPrintColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tjson_path\x18\x02 \x01(\t\"\xf7\x02\n\x16ResourceDefinitionSpec\x12\x1b\n\rresource_type\x18\x01 \x01(\tR\x04type\x12\x14\n\x0c\x64isplay_type\x18\x02 \x01(\t\x12\x19\n\x11\x64\x65\x66\x61ult_namespace\x18\x03 \x01(\t\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x13\n\x0b\x61ll_aliases\x18\x05 \x03(\t\x12\x36\n\rprint_columns\x18\x06 \x03(\x0b\x32\x1f.cosi.resource.meta.PrintColumn\x12Q\n\x0bsensitivity\x18\x07 \x01(\x0e\x32\x36.cosi.resource.meta.ResourceDefinitionSpec.SensitivityB\x04\xa0\xd4\x18\x01\"D\n\x0bSensitivity\x12\x17\n\rNON_SENSITIVE\x10\x00\x1a\x04\xa2\xd4\x18\x00\x12\x1c\n\tSENSITIVE\x10\x01\x1a\r\xa2\xd4\x18\tsensitive:\x18\xa2\xd4\x18\x14skipAutomaticAliasesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,12 +38,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOURCEDEFINITIONSPEC_SENSITIVITY'].values_by_name["SENSITIVE"]._serialized_options = b'\242\324\030\tsensitive'
   _globals['_RESOURCEDEFINITIONSPEC'].fields_by_name['sensitivity']._loaded_options = None
   _globals['_RESOURCEDEFINITIONSPEC'].fields_by_name['sensitivity']._serialized_options = b'\240\324\030\001'
+  _globals['_RESOURCEDEFINITIONSPEC']._loaded_options = None
+  _globals['_RESOURCEDEFINITIONSPEC']._serialized_options = b'\242\324\030\024skipAutomaticAliases'
   _globals['_NAMESPACESPEC']._serialized_start=71
   _globals['_NAMESPACESPEC']._serialized_end=107
   _globals['_PRINTCOLUMN']._serialized_start=109
   _globals['_PRINTCOLUMN']._serialized_end=155
   _globals['_RESOURCEDEFINITIONSPEC']._serialized_start=158
-  _globals['_RESOURCEDEFINITIONSPEC']._serialized_end=507
+  _globals['_RESOURCEDEFINITIONSPEC']._serialized_end=533
   _globals['_RESOURCEDEFINITIONSPEC_SENSITIVITY']._serialized_start=439
   _globals['_RESOURCEDEFINITIONSPEC_SENSITIVITY']._serialized_end=507
 # @@protoc_insertion_point(module_scope)
