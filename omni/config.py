@@ -1,0 +1,92 @@
+"""The configuration of an installation: one data folder, some addresses, and where the big servers are.
+
+Read from the environment (`OMNI_*`), which `omni serve` fills from its flags for the processes it starts.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Self
+
+SOCKET_PATH_LIMIT = 100  # Linux takes 107 bytes; PostgreSQL adds nothing to the name we measure
+
+
+class ConfigError(ValueError):
+    """A setting is wrong; the text names the setting, the value and what is expected."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one installation. Empty strings mean "the embedded default".
+
+    `listen` is the one public TCP address, `url` how people and machines reach it from outside.
+    """
+
+    data: Path = Path("data")
+    listen: str = "127.0.0.1:8443"
+    url: str = ""
+    advertise: str = ""  # host or address that machines dial, when it is not that of `url`
+    wireguard_port: int = 50180
+    database_url: str = ""  # as omni_app, which cannot bypass row-level security
+    owner_database_url: str = ""  # as the role that owns the tables, for migrations
+    redis_url: str = ""
+    kek_file: str = ""
+    factory_url: str = "https://factory.talos.dev"
+    log: str = "console"  # or json
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """The configuration told by `OMNI_DATA`, `OMNI_LISTEN`, ... Raises `ConfigError`."""
+        env = os.environ if env is None else env
+        given = {f.name: env[_variable(f.name)] for f in fields(cls) if env.get(_variable(f.name))}
+        config = replace(cls(), **given)  # type: ignore[arg-type]
+        port = str(config.wireguard_port)
+        if not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ConfigError(f"OMNI_WIREGUARD_PORT is {port!r}; give a UDP port from 1 to 65535")
+        if config.log not in ("console", "json"):
+            raise ConfigError(f"OMNI_LOG is {config.log!r}; give console or json")
+        config = replace(config, data=Path(config.data).absolute(), wireguard_port=int(port))
+        split_address(config.listen)
+        return config
+
+    def to_env(self) -> dict[str, str]:
+        """The environment variables that make `from_env` return this configuration."""
+        return {_variable(f.name): str(getattr(self, f.name)) for f in fields(self)}
+
+    @property
+    def run(self) -> Path:
+        """The folder of unix sockets: `DATA/run`, or a private one in /tmp where that path would be too long."""
+        folder = self.data / "run"
+        if len(os.fsencode(folder / ".s.PGSQL.5432.lock")) <= SOCKET_PATH_LIMIT:
+            return folder
+        name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+        return Path(f"/tmp/omni-{os.getuid()}-{name}")  # noqa: S108 (made with mode 0700 and checked)
+
+    @property
+    def public_url(self) -> str:
+        """Where people and machines reach this installation, without a slash at its end."""
+        return (self.url or f"https://{self.listen}").rstrip("/")
+
+    @property
+    def app_dsn(self) -> str:
+        """The database as the role that runs the product."""
+        return self.database_url or f"postgresql://omni_app@/omni?host={self.run}"
+
+    @property
+    def owner_dsn(self) -> str:
+        """The database as the role that owns the tables."""
+        return self.owner_database_url or f"postgresql://omni_owner@/omni?host={self.run}"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[IPV6]:PORT` as host and port. Raises `ConfigError`."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{address!r} is not HOST:PORT, e.g. 0.0.0.0:8443")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 (what an empty host means)
+
+
+def _variable(field: str) -> str:
+    return f"OMNI_{field.upper()}"
