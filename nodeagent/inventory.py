@@ -1,0 +1,292 @@
+"""What a machine's COSI resources say, as the fields that the control plane keeps. Pure: specs in, fields out.
+
+Specs are the YAML form of Talos' resources, decoded. Each group of fields is computed from a few resource types; when a
+resource of one changes only its group is computed again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_interface
+from typing import Any
+
+import yaml
+
+from talos import siderolink
+
+Spec = Any
+Specs = Mapping[str, Mapping[str, Spec]]
+"""Resource type -> resource id -> spec."""
+
+Fields = dict[str, Any]
+
+MACHINE_STATUS = "MachineStatuses.runtime.talos.dev"
+VERSION = "Versions.runtime.talos.dev"
+PLATFORM = "PlatformMetadatas.talos.dev"
+SECURITY = "SecurityStates.talos.dev"
+CMDLINE = "KernelCmdlines.runtime.talos.dev"
+META_KEYS = "MetaKeys.runtime.talos.dev"
+EXTENSIONS = "ExtensionStatuses.runtime.talos.dev"
+HOSTNAME = "HostnameStatuses.net.talos.dev"
+LINKS = "LinkStatuses.net.talos.dev"
+ROUTES = "RouteStatuses.net.talos.dev"
+ADDRESSES = "NodeAddresses.net.talos.dev"
+SYSTEM = "SystemInformations.hardware.talos.dev"
+PROCESSORS = "Processors.hardware.talos.dev"
+MEMORY = "MemoryModules.hardware.talos.dev"
+DISKS = "Disks.block.talos.dev"
+SYSTEM_DISK = "SystemDisks.block.talos.dev"
+ETCD_MEMBER = "EtcdMembers.etcd.talos.dev"
+NODENAME = "Nodenames.kubernetes.talos.dev"
+
+UNIQUE_TOKEN_KEY = "0x10"  # noqa: S105  a META key, not its value
+LABELS_KEY = "0x0c"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Fields that are computed together from some resource types."""
+
+    types: tuple[str, ...]
+    compute: Callable[[Specs], Fields]
+
+
+def _only(specs: Specs, kind: str) -> Any:
+    """The spec of a type that has one resource, or an empty mapping."""
+    return next(iter(specs.get(kind, {}).values()), {}) or {}
+
+
+def _status(specs: Specs) -> Fields:
+    spec = _only(specs, MACHINE_STATUS)
+    status = spec.get("status") or {}
+    return {
+        "stage": str(spec.get("stage", "")),
+        "ready": bool(status.get("ready")),
+        "unmet": [
+            {"name": str(item.get("name", "")), "reason": str(item.get("reason", ""))}
+            for item in status.get("unmetConditions") or []
+        ],
+    }
+
+
+def _version(specs: Specs) -> Fields:
+    version = _only(specs, VERSION).get("version")
+    return {"talos_version": str(version)} if version else {}
+
+
+def _platform(specs: Specs) -> Fields:
+    return {"platform": str(_only(specs, PLATFORM).get("platform", ""))}
+
+
+def _security(specs: Specs) -> Fields:
+    spec = _only(specs, SECURITY)
+    return {
+        "security": {
+            "secure_boot": bool(spec.get("secureBoot")),
+            "booted_with_uki": bool(spec.get("bootedWithUKI")),
+            "selinux": str(spec.get("selinuxState", "")),
+            "fips": str(spec.get("fipsState", "")),
+            "module_signatures": bool(spec.get("moduleSignatureEnforced")),
+        }
+    }
+
+
+def _cmdline(specs: Specs) -> Fields:
+    return {"kernel_cmdline": _without_token(str(_only(specs, CMDLINE).get("cmdline", "")))}
+
+
+def _without_token(cmdline: str) -> str:
+    """The command line without the join token inside `siderolink.api`."""
+    words = []
+    for word in cmdline.split():
+        head, found, _ = word.partition("jointoken=")
+        words.append(f"{head}jointoken=●●●●●●" if found else word)
+    return " ".join(words)
+
+
+def _meta(specs: Specs) -> Fields:
+    keys = {key: str((spec or {}).get("value", "")) for key, spec in specs.get(META_KEYS, {}).items()}
+    labels = _image_labels(keys.get(LABELS_KEY, ""))
+    if UNIQUE_TOKEN_KEY in keys:
+        keys[UNIQUE_TOKEN_KEY] = "●●●●●●"
+    return {"meta": keys, "image_labels": labels}
+
+
+def _image_labels(text: str) -> dict[str, str]:
+    """Initial labels, YAML under `machineLabels`; anything else is no labels."""
+    try:
+        labels = (yaml.safe_load(text) or {}).get("machineLabels") or {}
+        return {str(key): str(value) for key, value in labels.items()}
+    except (yaml.YAMLError, AttributeError):
+        return {}
+
+
+def _extensions(specs: Specs) -> Fields:
+    extensions, schematic = [], ""
+    for spec in specs.get(EXTENSIONS, {}).values():
+        metadata = (spec or {}).get("metadata") or {}
+        name, version = str(metadata.get("name", "")), str(metadata.get("version", ""))
+        if name == "schematic":
+            schematic = version
+        elif name not in ("modules.dep", "embedded-config"):
+            extensions.append({"name": name, "version": version, "author": str(metadata.get("author", ""))})
+    return {"extensions": sorted(extensions, key=lambda item: item["name"]), "schematic": schematic}
+
+
+def _hostname(specs: Specs) -> Fields:
+    return {"hostname": str(_only(specs, HOSTNAME).get("hostname", ""))}
+
+
+def _network(specs: Specs) -> Fields:
+    addresses = _current_addresses(specs.get(ADDRESSES, {}))
+    links = [
+        {
+            "name": name,
+            "mac": str(spec.get("permanentAddr") or spec.get("hardwareAddr") or ""),
+            "state": str(spec.get("operationalState", "")),
+            "speed_mbit": int(spec.get("speedMbit") or 0),
+            "mtu": int(spec.get("mtu") or 0),
+            "driver": str(spec.get("driver", "")),
+        }
+        for name, spec in specs.get(LINKS, {}).items()
+        if spec and str(spec.get("type")) == "ether" and not spec.get("kind")
+    ]
+    routes = [
+        {
+            "gateway": str(spec["gateway"]),
+            "link": str(spec.get("outLinkName", "")),
+            "destination": str(spec.get("dst") or ""),
+        }
+        for spec in specs.get(ROUTES, {}).values()
+        if spec and spec.get("gateway") and str(spec.get("dst") or "") in ("", "0.0.0.0/0", "::/0")
+    ]
+    return {
+        "addresses": addresses,
+        "network": {"links": links, "routes": routes, "addresses": addresses},
+    }
+
+
+def _current_addresses(specs: Mapping[str, Spec]) -> list[str]:
+    spec = specs.get("current-no-k8s") or specs.get("current") or {}
+    return [str(item) for item in spec.get("addresses") or [] if not _on_overlay(str(item))]
+
+
+def _on_overlay(prefix: str) -> bool:
+    try:
+        address = ip_interface(prefix).ip
+    except ValueError:
+        return False
+    return address.version == 6 and siderolink.has_purpose(str(address), siderolink.Purpose.SIDEROLINK)
+
+
+def _hardware(specs: Specs) -> Fields:
+    system = _only(specs, SYSTEM)
+    processors = [
+        {
+            "socket": socket,
+            "manufacturer": str(spec.get("manufacturer", "")),
+            "model": str(spec.get("productName", "")),
+            "cores": int(spec.get("coreCount") or 0),
+            "threads": int(spec.get("threadCount") or 0),
+            "mhz": int(spec.get("maxSpeedMhz") or 0),
+        }
+        for socket, spec in specs.get(PROCESSORS, {}).items()
+        if spec
+    ]
+    memory = [
+        {
+            "slot": slot,
+            "size_mib": int(spec.get("sizeMiB") or 0),
+            "manufacturer": str(spec.get("manufacturer", "")),
+            "model": str(spec.get("productName", "")),
+        }
+        for slot, spec in specs.get(MEMORY, {}).items()
+        if spec and spec.get("sizeMiB")
+    ]
+    return {
+        "hardware": {
+            "system": {
+                "manufacturer": str(system.get("manufacturer", "")),
+                "product": str(system.get("productName", "")),
+                "serial": str(system.get("serialnumber", "")),
+            },
+            "processors": processors,
+            "memory": memory,
+        },
+        "cores": sum(item["cores"] for item in processors),
+        "memory_mib": sum(item["size_mib"] for item in memory),
+    }
+
+
+def _disks(specs: Specs) -> Fields:
+    system = _only(specs, SYSTEM_DISK)
+    path = str(system.get("devPath") or "")
+    disks = [
+        {
+            "name": name,
+            "path": str(spec.get("dev_path", "")),
+            "size": int(spec.get("size") or 0),
+            "model": str(spec.get("model", "")),
+            "serial": str(spec.get("serial", "")),
+            "wwid": str(spec.get("wwid", "")),
+            "transport": str(spec.get("transport", "")),
+            "bus_path": str(spec.get("bus_path", "")),
+            "rotational": bool(spec.get("rotational")),
+            "readonly": bool(spec.get("readonly")),
+            "cdrom": bool(spec.get("cdrom")),
+            "secondary": bool(spec.get("secondary_disks")),
+            "symlinks": [str(item) for item in spec.get("symlinks") or []],
+            "system": str(spec.get("dev_path", "")) == path != "",
+        }
+        for name, spec in specs.get(DISKS, {}).items()
+        if spec and not name.startswith(("loop", "dm-", "ram"))
+    ]
+    return {
+        "disks": disks,
+        "disk_bytes": sum(item["size"] for item in disks if not item["cdrom"]),
+        "system_disk": path,
+        "installed": bool(path),
+    }
+
+
+def _etcd(specs: Specs) -> Fields:
+    return {"etcd_member_id": str(_only(specs, ETCD_MEMBER).get("memberID", ""))}
+
+
+def _nodename(specs: Specs) -> Fields:
+    return {"node_name": str(_only(specs, NODENAME).get("nodename", ""))}
+
+
+GROUPS = (
+    Group((MACHINE_STATUS,), _status),
+    Group((VERSION,), _version),
+    Group((PLATFORM,), _platform),
+    Group((SECURITY,), _security),
+    Group((CMDLINE,), _cmdline),
+    Group((META_KEYS,), _meta),
+    Group((EXTENSIONS,), _extensions),
+    Group((HOSTNAME,), _hostname),
+    Group((LINKS, ROUTES, ADDRESSES), _network),
+    Group((SYSTEM, PROCESSORS, MEMORY), _hardware),
+    Group((DISKS, SYSTEM_DISK), _disks),
+    Group((ETCD_MEMBER,), _etcd),
+    Group((NODENAME,), _nodename),
+)
+
+WATCHED = tuple(kind for group in GROUPS for kind in group.types)
+"""Every resource type that is watched on a machine, where the machine has it."""
+
+
+def fields(specs: Specs, changed: set[str] | None = None) -> Fields:
+    """The fields that depend on the `changed` resource types; all fields when None."""
+    result: Fields = {}
+    for group in GROUPS:
+        if changed is None or changed.intersection(group.types):
+            result |= group.compute(specs)
+    return result
+
+
+def node_addresses(addresses: list[str]) -> list[str]:
+    """Addresses without prefix length, IPv4 first, link-local ones left out."""
+    plain = [ip_interface(item).ip for item in addresses]
+    usable = [item for item in plain if not item.is_link_local and not item.is_loopback]
+    return [str(item) for item in sorted(usable, key=lambda item: (item.version, ip_address(str(item))))]
