@@ -20,7 +20,9 @@ def check(case):
         unequal("error", None, case.get("error"))
         or unequal("string", str(contract), case["string"])
         or unequal("version", (contract.major, contract.minor), (case.get("major"), case.get("minor")))
-        or unequal("features", {name: getattr(contract, attribute(name)) for name in case["features"]}, case["features"])
+        or unequal(
+            "features", {name: getattr(contract, attribute(name)) for name in case["features"]}, case["features"]
+        )
     )
 
 
