@@ -14,16 +14,24 @@ TUNNEL_PORT = 50889
 
 
 class DatabaseLinkRegistry:
-    """Links as PostgreSQL has them."""
+    """Links as PostgreSQL has them. `seen` hears of each stored link before it is answered or restored."""
+
+    def __init__(self, seen: Callable[[LinkRow, Link], None]) -> None:
+        self._seen = seen
 
     async def provision(self, request: ProvisionRequest, stream_alive: Callable[[str], bool]) -> Link:
         def alive(address: str) -> bool:
             return stream_alive(virtual_name(address))
 
-        return await in_thread(lambda: as_link(joining.provision(request, alive)))
+        return self._tell(await in_thread(lambda: joining.provision(request, alive)))
 
     async def links(self) -> list[Link]:
-        return await in_thread(_all_links)
+        return [self._tell(row) for row in await in_thread(_all_links)]
+
+    def _tell(self, row: LinkRow) -> Link:
+        link = as_link(row)
+        self._seen(row, link)
+        return link
 
 
 def virtual_name(address: str) -> str:
@@ -43,9 +51,9 @@ def as_link(row: LinkRow) -> Link:
     )
 
 
-def _all_links() -> list[Link]:
-    links: list[Link] = []
+def _all_links() -> list[LinkRow]:
+    rows: list[LinkRow] = []
     for organisation_id in lookups.organisations():
         with tenant_scope(organisation_id):
-            links += [as_link(row) for row in LinkRow.objects.all()]
-    return links
+            rows += LinkRow.objects.all()
+    return rows

@@ -1,0 +1,66 @@
+"""Which machine is at which overlay address: the gateway's memory of the links it holds."""
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from nodeagent.ports import Link
+
+
+@dataclass(frozen=True)
+class Known:
+    """A link and whose it is. `machine_id` is None while the link is pending."""
+
+    link: Link
+    organisation_id: UUID
+    machine_id: UUID | None
+    uuid: str  # as the machine says it
+
+    @property
+    def link_id(self) -> UUID:
+        return UUID(self.link.id)
+
+
+class Directory:
+    """Known links by address and by id."""
+
+    def __init__(self) -> None:
+        self._by_address: dict[str, Known] = {}
+        self._by_id: dict[str, Known] = {}
+
+    def put(self, known: Known) -> Known | None:
+        """Add or replace a link; returns what was known of it before."""
+        before = self._by_id.get(known.link.id)
+        if before is not None and before.link.address != known.link.address:
+            self._by_address.pop(before.link.address, None)
+        self._by_id[known.link.id] = known
+        self._by_address[known.link.address] = known
+        return before
+
+    def drop(self, link_id: str) -> Known | None:
+        """Forget a link."""
+        known = self._by_id.pop(link_id, None)
+        if known is not None:
+            self._by_address.pop(known.link.address, None)
+        return known
+
+    def at(self, address: str) -> Known | None:
+        """The link of an overlay address."""
+        return self._by_address.get(address)
+
+    def link(self, link_id: str) -> Known | None:
+        """The link of an id."""
+        return self._by_id.get(link_id)
+
+    def machine(self, machine_id: UUID) -> Known | None:
+        """The link of a registered machine."""
+        return next((known for known in self._by_id.values() if known.machine_id == machine_id), None)
+
+    def all(self) -> list[Known]:
+        """Every known link."""
+        return list(self._by_id.values())
+
+    def moved(self, link_id: str, endpoint: str) -> None:
+        """Remember the endpoint a link was last seen at."""
+        known = self._by_id.get(link_id)
+        if known is not None:
+            self.put(replace(known, link=replace(known.link, last_endpoint=endpoint)))
