@@ -1,0 +1,14 @@
+"""Field trees of the v1alpha1 document and of every document kind (machinery 1.14.1).
+
+`V1ALPHA1` is the struct of the v1alpha1 document; `KINDS` maps the name of every other kind to what is known of it.
+"""
+
+from __future__ import annotations
+
+from talos.config.schema import kubernetes, network, storage, system
+from talos.config.schema.kinds import DocumentKind
+from talos.config.schema.v1alpha1 import V1ALPHA1
+
+__all__ = ["KINDS", "V1ALPHA1", "DocumentKind"]
+
+KINDS = {kind.kind: kind for kinds in (kubernetes.KINDS, network.KINDS, storage.KINDS, system.KINDS) for kind in kinds}

@@ -1,0 +1,520 @@
+"""The types a configuration field can have: how each is read, written, merged and told empty.
+
+Values are plain Python in one canonical form, the form they are written in: text, numbers, booleans, lists and dicts.
+`None` (or a missing key) is the zero value of the field: Go's `""`, `0`, `nil`, a struct without content. An empty list
+or dict is a value of its own ("set, but empty"), as in Go.
+
+`go` names are those of Talos' public structs. They appear in error texts that talosctl users know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from talos import yaml12
+from talos.config import gourl
+from talos.yaml12 import Node, scalars
+
+Decoded = Any
+
+
+class MergeError(ValueError):
+    """A patch value does not fit the value it is merged into."""
+
+
+class Problems:
+    """What a decoder found wrong, with lines."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def add(self, node: Node, text: str) -> None:
+        self.texts.append(f"line {node.line}: {text}")
+
+    def wrong_type(self, node: Node, go: str) -> None:
+        if node.kind != "scalar":
+            self.add(node, f"cannot construct {node.tag} into {go}")
+            return
+        shown = (
+            node.value if len(node.value.encode()) <= 10 else node.value.encode()[:7].decode(errors="ignore") + "..."
+        )
+        self.add(node, f"cannot construct {node.tag} `{shown}` into {go}")
+
+
+class Type:
+    """One field type. The defaults here are those of a scalar."""
+
+    go: str = ""
+    zero: Any = None
+    """What is written for a field that is always written and has no value."""
+
+    def decode(self, node: Node, problems: Problems) -> Decoded:
+        """The canonical value of a node; None for null and for what `problems` got."""
+        raise NotImplementedError
+
+    def encode(self, value: Decoded) -> Any:
+        """What is written for a value; `zero` for None."""
+        return self.zero if value is None else value
+
+    def empty(self, value: Decoded) -> bool:
+        """Whether an omit-empty field leaves the value out."""
+        return value is None
+
+    def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
+        """The value of `left` patched with `right`. Raises MergeError."""
+        return left if right is None else copy(right)
+
+    def unknown(self, node: Node) -> Any:
+        """The part of the node this type has no field for (dicts, lists, nodes), or None.
+
+        Raises ValueError for a mapping or list where none can stand.
+        """
+        if node.kind == "scalar":
+            return None
+        what = "mapping" if node.kind == "mapping" else "sequence"
+        raise ValueError(f"unexpected type for yaml {what}: {self.go}")
+
+    def nulls(self, node: Node, path: str) -> Iterable[str]:
+        """One message for each null that stands for a whole list item or map entry."""
+        return ()
+
+
+def copy(value: Any) -> Any:
+    """A deep copy of a plain value."""
+    if isinstance(value, dict):
+        return {key: copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy(item) for item in value]
+    return value
+
+
+class Scalar(Type):
+    def __init__(self, go: str, zero: Any) -> None:
+        self.go = go
+        self.zero = zero
+
+    def decode(self, node: Node, problems: Problems) -> Decoded:
+        if node.is_null:
+            return None
+        value = self._scalar(node, problems) if node.kind == "scalar" else None
+        if node.kind != "scalar":
+            problems.wrong_type(node, self.go)
+        return None if value == self.zero else value
+
+    def _scalar(self, node: Node, problems: Problems) -> Any:
+        raise NotImplementedError
+
+
+class String(Scalar):
+    def __init__(self, go: str = "string") -> None:
+        super().__init__(go, "")
+
+    def _scalar(self, node: Node, problems: Problems) -> Any:
+        if node.tag in (scalars.TIMESTAMP, scalars.MERGE) or not node.tag.startswith("!!"):
+            problems.wrong_type(node, self.go)
+            return None
+        return str(yaml12.construct(node)) if node.tag == scalars.BINARY else node.value
+
+
+class Bool(Scalar):
+    """A plain boolean always takes the patch's value, even an absent (false) one."""
+
+    def __init__(self) -> None:
+        super().__init__("bool", False)
+
+    def _scalar(self, node: Node, problems: Problems) -> Any:
+        if node.tag == scalars.BOOL:
+            return scalars.resolve(node.value)[1]
+        if node.tag == scalars.STR and node.value in scalars.OLD_TRUE:
+            return True
+        if node.tag == scalars.STR and node.value in scalars.OLD_FALSE:
+            return False
+        problems.wrong_type(node, self.go)
+        return None
+
+    def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
+        return right
+
+
+class Int(Scalar):
+    def __init__(self, go: str) -> None:
+        super().__init__(go, 0)
+        bits = int(go.removeprefix("u").removeprefix("int") or 64)
+        self._range = (0, (1 << bits) - 1) if go.startswith("u") else (-1 << (bits - 1), (1 << (bits - 1)) - 1)
+
+    def _scalar(self, node: Node, problems: Problems) -> Any:
+        value = yaml12.construct(node) if node.tag in (scalars.INT, scalars.FLOAT) else None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and self._range[0] <= value <= self._range[1]:
+            return value
+        problems.wrong_type(node, self.go)
+        return None
+
+
+class Text(Scalar):
+    """Text in a format of its own: `parse` gives the canonical text or raises ValueError.
+
+    `takes_string` formats are read from what decodes into a string, the others from any scalar's text.
+    """
+
+    def __init__(
+        self, go: str, parse: Callable[[str], Any], zero: Any = "", *, takes_string: bool = False, always: bool = False
+    ) -> None:
+        super().__init__(go, zero)
+        self.parse = parse
+        self._takes_string = takes_string
+        self._always = always
+
+    def _scalar(self, node: Node, problems: Problems) -> Any:
+        text: str | None = node.value
+        if self._takes_string:
+            text = STRING.decode(node, problems) or ""
+        try:
+            return self.parse(text or "")
+        except ValueError as error:
+            problems.add(node, str(error))
+            return None
+
+    def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
+        return right if self._always else super().merge(left, right)
+
+
+class Enum(Text):
+    """One of a few words, in any case; `zero` is what Go prints for an unset value."""
+
+    def __init__(self, go: str, words: Iterable[str], zero: str = "") -> None:
+        super().__init__(go, self._word, zero)
+        self.words = tuple(words)
+        self._canonical = {word.lower(): word for word in self.words} | {word: word for word in self.words}
+
+    def _word(self, text: str) -> str:
+        try:
+            return self._canonical.get(text) or self._canonical[text.lower()]
+        except KeyError:
+            raise ValueError(f"{text} does not belong to {self.go.rpartition('.')[2]} values") from None
+
+
+class Pointer(Type):
+    """A value that may be absent, so that zero values (`false`, `0`, `""`) are values too."""
+
+    def __init__(self, target: Type) -> None:
+        self.target = target
+        self.go = "*" + target.go
+
+    def decode(self, node: Node, problems: Problems) -> Decoded:
+        if node.is_null:
+            return None
+        value = self.target.decode(node, problems)
+        if value is None:
+            return {} if isinstance(self.target, Struct) else self.target.zero
+        return value
+
+    def encode(self, value: Decoded) -> Any:
+        return None if value is None else self.target.encode(value)
+
+    def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
+        if right is None or left is None:
+            return left if right is None else copy(right)
+        if isinstance(self.target, Scalar) and not isinstance(self.target, URL):
+            return right
+        return self.target.merge(left, right, replace=replace)
+
+    def unknown(self, node: Node) -> Any:
+        return self.target.unknown(node)
+
+    def nulls(self, node: Node, path: str) -> Iterable[str]:
+        return self.target.nulls(node, path)
+
+
+class List(Type):
+    """A list; a patch appends to it."""
+
+    def __init__(self, item: Type, go: str = "", *, keeps_empty: bool = False) -> None:
+        self.item = item
+        self.go = go or "[]" + item.go
+        self._keeps_empty = keeps_empty
+
+    zero = ()
+
+    def decode(self, node: Node, problems: Problems) -> Decoded:
+        if node.is_null:
+            return None
+        if node.kind != "sequence":
+            problems.wrong_type(node, self.go)
+            return None
+        items = []
+        for child in node.items:
+            if child.is_null and not isinstance(self.item, Pointer):
+                continue
+            value = self.item.decode(child, problems)
+            items.append(_zero_item(self.item) if value is None else value)
+        return items
+
+    def encode(self, value: Decoded) -> Any:
+        return [self.item.encode(item) for item in value or ()]
+
+    def empty(self, value: Decoded) -> bool:
+        return value is None or (not value and not self._keeps_empty)
+
+    def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
+        if right is None:
+            return left
+        return copy(right) if replace else (left or []) + copy(right)
+
+    def unknown(self, node: Node) -> Any:
+        if node.kind == "scalar":
+            return None
+        if node.kind == "mapping":
+            return super().unknown(node)
+        return [part for child in node.items if (part := self.item.unknown(child)) is not None] or None
+
+    def nulls(self, node: Node, path: str) -> Iterable[str]:
+        for index, child in enumerate(node.items):
+            yield from _element_nulls(self.item, child, f"{path}[{index}]")
+
+
+class KeyedList(List):
+    """A list whose items a patch finds again: `find(items, item)` gives the index to merge into, or None."""
+
+    def __init__(
+        self,
+        item: Type,
+        go: str,
+        find: Callable[[list[Any], Any], int | None],
+        *,
+        replace_items: bool = False,
+    ) -> None:
+        super().__init__(item, go)
+        self._find = find
+        self._replace_items = replace_items
+
+    def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
+        if not right:
+            return left
+        items = list(left or [])
+        known = items if not self._replace_items else list(items)
+        for item in right:
+            index = self._find(known, item)
+            if index is None:
+                items.append(copy(item))
+            else:
+                items[index] = copy(item) if self._replace_items else self.item.merge(items[index], item)
+        return items
+
+
+class Map(Type):
+    """A map from text; a patch merges entry by entry."""
+
+    zero: Any = None
+
+    def __init__(self, value: Type) -> None:
+        self.value = value
+        self.go = "map[string]" + value.go
+
+    def decode(self, node: Node, problems: Problems) -> Decoded:
+        if node.is_null:
+            return None
+        if node.kind != "mapping":
+            problems.wrong_type(node, self.go)
+            return None
+        if not unique_keys(node, problems):
+            return None
+        result = {}
+        for key_node, child in node.pairs:
+            if key_node.is_null or key_node.tag == scalars.MERGE:
+                continue
+            key = STRING.decode(key_node, problems)
+            value = self.value.decode(child, problems)
+            result[key or ""] = _zero_item(self.value) if value is None else value
+        return result
+
+    def encode(self, value: Decoded) -> Any:
+        value = value or {}
+        return {key: self.value.encode(value[key]) for key in sorted(value, key=yaml12.natural)}
+
+    def empty(self, value: Decoded) -> bool:
+        return not value
+
+    def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
+        if right is None:
+            return left
+        if replace:
+            return copy(right)
+        result = dict(left or {})
+        for key, value in right.items():
+            result[key] = self._merge_value(result[key], value) if result.get(key) is not None else copy(value)
+        return result
+
+    def _merge_value(self, left: Any, right: Any) -> Any:
+        if isinstance(self.value, String):
+            return right or left
+        return self.value.merge(left, right)
+
+    def unknown(self, node: Node) -> Any:
+        if node.kind == "scalar":
+            return None
+        if node.kind == "sequence":
+            return super().unknown(node)
+        parts = {}
+        for key, child in node.pairs:
+            if (part := self.value.unknown(child)) is not None:
+                parts[key.value] = part
+        return parts or None
+
+    def nulls(self, node: Node, path: str) -> Iterable[str]:
+        for key, child in node.pairs:
+            yield from _element_nulls(self.value, child, f"{path}.{key.value}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """One key of a struct. `omit`: not written when empty. `replace`: a patch replaces it as a whole."""
+
+    key: str
+    go: str
+    type: Type
+    omit: bool = True
+    replace: bool = False
+
+
+class Struct(Type):
+    """Named fields, written in their order. As a field's own type it may be absent but is never null."""
+
+    def __init__(self, go: str, *fields: Field, required_for_output: tuple[str, ...] = ()) -> None:
+        self.go = go
+        self.fields = fields
+        self.by_key = {field.key: field for field in fields}
+        self._required_for_output = required_for_output
+
+    def decode(self, node: Node, problems: Problems) -> Decoded:
+        if node.is_null:
+            return None
+        if node.kind != "mapping":
+            problems.wrong_type(node, self.go)
+            return None
+        if not unique_keys(node, problems):
+            return None
+        found: dict[str, Any] = {}
+        for key_node, child in node.pairs:
+            field = self.by_key.get(key_node.value) if key_node.kind == "scalar" else None
+            if field is not None and (value := field.type.decode(child, problems)) is not None:
+                found[field.key] = value
+        return {field.key: found[field.key] for field in self.fields if field.key in found}
+
+    def encode(self, value: Decoded) -> Any:
+        value = value or {}
+        result = {}
+        for field in self.fields:
+            content = value.get(field.key)
+            if not (field.omit and field.type.empty(content)):
+                result[field.key] = field.type.encode(content)
+        return result
+
+    def empty(self, value: Decoded) -> bool:
+        if not value:
+            return True
+        keys = self._required_for_output or tuple(self.by_key)
+        return all(self.by_key[key].type.empty(value.get(key)) for key in keys)
+
+    def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
+        if replace and right is not None:
+            return copy(right)
+        left, right = left or {}, right or {}
+        result = {}
+        for field in self.fields:
+            try:
+                value = field.type.merge(left.get(field.key), right.get(field.key), replace=field.replace)
+            except MergeError as error:
+                raise MergeError(f"merge field {self.go}.{field.go}: {error}") from None
+            if value is not None:
+                result[field.key] = value
+        return result
+
+    def unknown(self, node: Node) -> Any:
+        if node.kind == "scalar":
+            return None
+        if node.kind == "sequence":
+            return super().unknown(node)
+        parts: dict[str, Any] = {}
+        for key, child in node.pairs:
+            if key.kind != "scalar":
+                raise ValueError("unexpected mapping key type")
+            field = self.by_key.get(key.value)
+            part = child if field is None else field.type.unknown(child)
+            if part is not None:
+                parts[key.value] = part
+        return parts or None
+
+    def nulls(self, node: Node, path: str) -> Iterable[str]:
+        for key, child in node.pairs:
+            if field := self.by_key.get(key.value):
+                yield from field.type.nulls(child, f"{path}.{key.value}" if path else key.value)
+
+
+def unique_keys(node: Node, problems: Problems) -> bool:
+    """Report keys that are repeated; False if there are any."""
+    lines: dict[str, int] = {}
+    unique = True
+    for key, _ in node.pairs:
+        if key.kind != "scalar":
+            continue
+        if key.value in lines:
+            problems.add(key, f'mapping key "{key.value}" already defined at line {lines[key.value]}')
+            unique = False
+        else:
+            lines[key.value] = key.line
+    return unique
+
+
+def _zero_item(item: Type) -> Any:
+    if isinstance(item, Struct):
+        return {}
+    return [] if isinstance(item, List) else item.zero
+
+
+def _element_nulls(item: Type, node: Node, path: str) -> Iterable[str]:
+    if isinstance(item, Pointer) and node.is_null:
+        yield f'null value is not allowed at "{path}" (line {node.line})'
+    else:
+        yield from item.nulls(node, path)
+
+
+class URL(Text):
+    """A URL. A patch replaces the parts it has and keeps the others."""
+
+    def __init__(self, go: str) -> None:
+        super().__init__(go, gourl.canonical, takes_string=True)
+
+    def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
+        if left is None or right is None:
+            return super().merge(left, right)
+        try:
+            return gourl.merge(left, right)
+        except ValueError as error:
+            raise MergeError(str(error)) from None
+
+
+STRING = String()
+BOOL = Bool()
+
+
+def always(key: str, go: str, type: Type, *, replace: bool = False) -> Field:
+    """A field that is written even when it is empty."""
+    return Field(key, go, type, omit=False, replace=replace)
+
+
+def field(key: str, go: str, type: Type, *, replace: bool = False) -> Field:
+    """A field that is left out when it is empty."""
+    return Field(key, go, type, replace=replace)
+
+
+def same(key: str) -> Callable[[list[Any], Any], int | None]:
+    """The search of a KeyedList by one key."""
+
+    def find(items: list[Any], item: Any) -> int | None:
+        return next((index for index, other in enumerate(items) if other.get(key) == item.get(key)), None)
+
+    return find
