@@ -63,7 +63,7 @@ class Postgres:
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_as_other_than_root(self.data), programs / "postgres", "-D", self.data, *flags],
+                [*_as_other_than_root(self.data), str(programs / "postgres"), "-D", str(self.data), *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -91,16 +91,17 @@ class Postgres:
     def _initialise(self, programs: Path) -> None:
         shutil.rmtree(self.data, ignore_errors=True)  # an initdb that was killed left it without PG_VERSION
         self.data.mkdir(parents=True, mode=0o700)
-        command = [*_as_other_than_root(self.data), programs / "initdb", "-D", self.data, "-U", SUPERUSER, "-A", "trust"]
+        options = ["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C"]
         if self.settings.get("fsync") == "off":
-            command.append("--no-sync")
-        done = subprocess.run([*command, "-E", "UTF8", "--locale=C"], capture_output=True, text=True)
+            options.append("--no-sync")
+        command = [*_as_other_than_root(self.data), str(programs / "initdb"), "-D", str(self.data), *options]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             shutil.rmtree(self.data, ignore_errors=True)
             raise PostgresError(f"initdb failed on {self.data}: {done.stderr.strip() or done.stdout.strip()}")
 
     def _end_leftovers(self) -> None:
-        """Stop servers that still run on this folder, and remove the pid file that a reused pid would make believable."""
+        """Stop servers that still run on this folder; remove the pid file, which a reused pid would make believable."""
         pid_file = self.data / "postmaster.pid"
         recorded = pid_file.read_text().split("\n")[0] if pid_file.exists() else ""
         leftovers = list(_processes_in(self.data))
@@ -200,9 +201,9 @@ def _as_other_than_root(data: Path) -> list[str]:
         if (data / "PG_VERSION").exists():
             raise PostgresError(f"{data} is root's, and this system forbids user namespaces; chown it to {NOBODY}")
         os.chown(data, NOBODY, NOBODY)
-    pass_folders = "+dac_override,+dac_read_search"
+    folders = "+dac_override,+dac_read_search"
     identity = [f"--reuid={data.stat().st_uid}", f"--regid={data.stat().st_gid}", "--clear-groups"]
-    return [*ending[:1], *identity, f"--inh-caps={pass_folders}", f"--ambient-caps={pass_folders}", *ending[1:], "--"]
+    return [*ending[:1], *identity, f"--inh-caps={folders}", f"--ambient-caps={folders}", *ending[1:], "--"]
 
 
 def _processes_in(folder: Path) -> Iterator[int]:

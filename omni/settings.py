@@ -91,7 +91,7 @@ DATABASES = {
         "HOST": _dsn.get("host", ""),
         "PORT": _dsn.get("port", ""),
         "CONN_MAX_AGE": 0,
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": 20, "timeout": 30}},
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": 20, "timeout": 10}},
     }
 }
 
@@ -130,15 +130,9 @@ STATIC_ROOT = CONFIG.data / "static"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-# Live updates and tasks
+# Live updates: NOTIFY carries changes between processes (apps/reconcile/changes.py), so layers stay inside one
 
-CHANNEL_LAYERS = {
-    "default": (
-        {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [CONFIG.redis_url]}}
-        if CONFIG.redis_url
-        else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}}
-    )
-}
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}}}
 
 REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,

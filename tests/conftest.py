@@ -51,8 +51,10 @@ def database(data_folder: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[
 
 @pytest.fixture(scope="session")
 def django_db_setup(database: postgres.Postgres) -> Iterator[None]:
-    """pytest-django's own fixture, replaced: connect to `database` as omni_app instead of creating a test database."""
-    connections.settings["default"].update(HOST=str(database.run), NAME=postgres.DATABASE, USER=postgres.APP, OPTIONS={})
+    """pytest-django's own fixture, replaced: connect to `database` as omni_app, create nothing."""
+    connections.settings["default"].update(
+        HOST=str(database.run), NAME=postgres.DATABASE, USER=postgres.APP, OPTIONS={}
+    )
     owner = database.dsn(postgres.OWNER)
     flush = TransactionTestCase._fixture_teardown
 

@@ -7,7 +7,8 @@ class Outbox(models.Model):
     """One row per object that a reconciler should look at.
 
     Without row-level security: it holds ids only. `version` grows with every hint, and a worker deletes the row only
-    if the version it claimed is still there, so a hint that arrives in mid-work is not lost.
+    if the version it claimed is still there, so a hint that arrives in mid-work is not lost. `lease` names the worker
+    session that runs the object now (`lease.py`); it is worth nothing once that session has ended.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -16,7 +17,7 @@ class Outbox(models.Model):
     organisation_id = models.UUIDField()
     version = models.BigIntegerField(default=1)
     due_at = models.DateTimeField()
-    lease_until = models.DateTimeField(null=True)
+    lease = models.BigIntegerField(null=True)
     attempts = models.IntegerField(default=0)
     last_error = models.TextField(default="")
 

@@ -6,7 +6,7 @@ transaction and opens short `tenant_scope`s of its own, so that none is held ove
 run the same object at once. Raising means "try again later", with a delay that grows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,8 +21,15 @@ class Outcome:
 Reconciler = Callable[[UUID, UUID], Outcome]
 
 RECONCILERS: dict[str, Reconciler] = {}
+OBJECTS: dict[str, Callable[[], Iterable[UUID]]] = {}
 
 
-def register(kind: str, reconciler: Reconciler) -> None:
-    """Make `reconciler` the one for objects of `kind` ("cluster", "machine", ...)."""
+def register(kind: str, reconciler: Reconciler, objects: Callable[[], Iterable[UUID]] | None = None) -> None:
+    """Make `reconciler` the one for objects of `kind` ("cluster", "machine", ...).
+
+    `objects` lists the ids of all of them in the tenant in scope; they are looked at now and then without a hint, so
+    that nothing depends on a hint that was never given.
+    """
     RECONCILERS[kind] = reconciler
+    if objects:
+        OBJECTS[kind] = objects

@@ -20,7 +20,7 @@ TENANT = "(SELECT nullif(current_setting('omni.tenant', true), '')::uuid)"  # a 
 
 @dataclass(frozen=True)
 class Lookup:
-    """A function of the owner. `returns` are its columns; without a tenant in scope it is the only way to a row's id."""
+    """A function of the tables' owner, the only way to an id without a tenant in scope. `returns` are its columns."""
 
     arguments: str
     returns: str
@@ -120,14 +120,14 @@ def apply(owner: psycopg.Connection[Any], app_role: str) -> None:
             run("DROP POLICY IF EXISTS tenant ON {table}", **names)
             run("CREATE POLICY tenant ON {table} USING ({column} = {tenant})", **names)
         for name, lookup in LOOKUPS.items():
-            types = sql.SQL(", ").join(sql.SQL(a.split()[1]) for a in lookup.arguments.split(", ") if a)  # type: ignore[arg-type]
+            types = sql.SQL(", ").join(sql.SQL(a.split()[1]) for a in lookup.arguments.split(", ") if a)
             function = {"function": sql.Identifier(f"omni_{name}"), "types": types}
             run("DROP FUNCTION IF EXISTS {function}({types})", **function)
             run(
                 "CREATE FUNCTION {function}({arguments}) RETURNS TABLE ({returns}) LANGUAGE sql STABLE"
                 " SECURITY DEFINER SET search_path = public, pg_temp AS {query}",
-                arguments=sql.SQL(lookup.arguments),  # type: ignore[arg-type]
-                returns=sql.SQL(lookup.returns),  # type: ignore[arg-type]
+                arguments=sql.SQL(lookup.arguments),
+                returns=sql.SQL(lookup.returns),
                 query=sql.Literal(lookup.query),
                 **function,
             )

@@ -35,7 +35,7 @@ def unseal(sealed: bytes | memoryview, organisation_id: UUID, row_id: UUID) -> b
     try:
         return _cipher().decrypt(nonce, ciphertext, organisation_id.bytes + row_id.bytes)
     except (InvalidTag, ValueError):  # ValueError: cut short
-        raise SealBroken(f"row {row_id} does not open with this key; is {settings.OMNI_KEK_FILE} the right file?") from None
+        raise SealBroken(f"row {row_id} does not open; is {settings.OMNI_KEK_FILE} the right key file?") from None
 
 
 @cache

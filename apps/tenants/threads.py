@@ -1,4 +1,4 @@
-"""Django's database from asyncio programs: in a small pool of threads that give their connection back after each call."""
+"""Django's database from asyncio programs: in a few threads that give their connection back after each call."""
 
 import asyncio
 from collections.abc import Callable

@@ -82,9 +82,8 @@ def test_without_a_tenant_nothing_is_there(organisation: Organisation) -> None:
 
 
 def test_scopes_do_not_nest_across_tenants(organisation: Organisation, other_organisation: Organisation) -> None:
-    with tenant_scope(organisation.id), tenant_scope(organisation.id):
-        with pytest.raises(WrongTenant), tenant_scope(other_organisation.id):
-            pass
+    with tenant_scope(organisation.id), tenant_scope(organisation.id), pytest.raises(WrongTenant):
+        tenant_scope(other_organisation.id).__enter__()
 
 
 def test_audit_rows_stay(organisation: Organisation) -> None:
