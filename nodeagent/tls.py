@@ -1,0 +1,193 @@
+"""TLS over any byte stream, as either end, and the contexts that talk to Talos machines.
+
+asyncio's own TLS needs a socket transport, grpcio's cannot verify Ed25519: so this is `ssl` over memory buffers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from talos.pem import CertKey
+
+MAINTENANCE_NAME = "maintenance-service.talos.dev"
+"""Common name of the certificate that every machine without configuration makes for itself (Talos)."""
+
+CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What proves us to a configured machine, and the machine to us."""
+
+    ca: bytes
+    """The cluster's Talos CA, PEM; several certificates during its rotation."""
+    client: CertKey
+
+
+class NotInMaintenance(ssl.SSLError):
+    """The machine shows another certificate than one without configuration would: somebody configured it."""
+
+
+def load_identity(context: ssl.SSLContext, identity: CertKey) -> None:
+    """Give a context a certificate and its key. Raises PEMError or ssl.SSLError."""
+    # `ssl` reads keys from files only: this one is private and gone at once.
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(identity.crt + identity.standard_key)
+        file.flush()
+        context.load_cert_chain(file.name)
+
+
+@lru_cache(maxsize=64)
+def client_context(credentials: Credentials | None, check_name: bool) -> ssl.SSLContext:
+    """A context for a machine's API; `check_name` compares the server's name or address, the issuer always counts.
+
+    Without credentials nothing is verified: a machine in maintenance has no certificate that could be. Raises PEMError
+    or ssl.SSLError for material that cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    if credentials is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.check_hostname = check_name
+        context.load_verify_locations(cadata=credentials.ca.decode())
+        load_identity(context, credentials.client)
+    return context
+
+
+def server_context(identity: CertKey, client_ca: bytes | None = None) -> ssl.SSLContext:
+    """A TLS 1.3 context for a gRPC server; with `client_ca` callers must show a certificate it issued."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["h2"])
+    load_identity(context, identity)
+    if client_ca is not None:
+        context.load_verify_locations(cadata=client_ca.decode())
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class TlsStream:
+    """TLS on top of a reader and a writer. At most one task reads and one writes."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+    ) -> None:
+        self._reader, self._writer = reader, writer
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
+        )
+
+    async def handshake(self) -> None:
+        """Raises ssl.SSLError when the two ends do not agree, ConnectionError when the other one leaves."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._receive()
+            except ssl.SSLError:
+                await self._flush()  # the alert tells the other end why
+                raise
+            else:
+                await self._flush()
+                return
+
+    def peer_certificate(self) -> x509.Certificate | None:
+        """What the other end showed, verified if the context says so."""
+        der = self._tls.getpeercert(binary_form=True)
+        return x509.load_der_x509_certificate(der) if der else None
+
+    async def read(self) -> bytes:
+        """Some bytes, none at the end. Raises ssl.SSLError, an alert of the other end included, or OSError."""
+        while True:
+            try:
+                return self._tls.read(CHUNK)
+            except ssl.SSLWantReadError:
+                await self._flush()  # answers of TLS itself
+                try:
+                    await self._receive()
+                except ConnectionError:
+                    return b""
+            except ssl.SSLZeroReturnError:
+                return b""
+
+    async def write(self, data: bytes) -> None:
+        """Send, and wait while the other end is slow."""
+        self._tls.write(data)
+        await self._flush()
+
+    def close(self) -> None:
+        """Say goodbye if that needs no waiting, and close the stream below."""
+        with contextlib.suppress(ssl.SSLError, ValueError):  # no goodbye yet from there, or no handshake
+            self._tls.unwrap()
+        if goodbye := self._outgoing.read():
+            self._writer.write(goodbye)
+        self._writer.close()
+
+    async def _receive(self) -> None:
+        data = await self._reader.read(CHUNK)
+        if not data:
+            raise ConnectionResetError("the connection was closed during TLS")
+        self._incoming.write(data)
+
+    async def _flush(self) -> None:
+        if data := self._outgoing.read():
+            self._writer.write(data)
+            await self._writer.drain()
+
+
+async def relay(plain: tuple[asyncio.StreamReader, asyncio.StreamWriter], tls: TlsStream) -> None:
+    """Carry bytes between a plain connection and a TLS stream until either ends, then close both.
+
+    Raises the error that ended it: ssl.SSLError or OSError of the TLS side; the plain side just ends.
+    """
+    reader, writer = plain
+
+    async def outwards() -> None:
+        while data := await reader.read(CHUNK):
+            await tls.write(data)
+
+    async def inwards() -> None:
+        while data := await tls.read():
+            writer.write(data)
+            await writer.drain()
+
+    tasks = [asyncio.ensure_future(outwards()), asyncio.ensure_future(inwards())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        tls.close()
+        writer.close()
+    for result in results:
+        if isinstance(result, ssl.SSLError | OSError):
+            raise result
+
+
+def require_maintenance(tls: TlsStream) -> None:
+    """Raises NotInMaintenance when the certificate shown is not that of a machine without configuration."""
+    certificate = tls.peer_certificate()
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME) if certificate else []
+    if [name.value for name in names] != [MAINTENANCE_NAME]:
+        shown = certificate.subject.rfc4514_string() if certificate else "no certificate"
+        raise NotInMaintenance(f"expected a machine without configuration, but it shows {shown!r}")
