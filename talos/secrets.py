@@ -7,10 +7,10 @@ case. Certificates and keys are PEM, in both files as base64 of the whole text.
 import base64
 import secrets as random
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -19,6 +19,9 @@ from talos import gojson, pem, pki, yaml12
 from talos.contract import VersionContract
 from talos.pem import CertKey, PEMError
 from talos.yaml12.texts import load_texts
+
+if TYPE_CHECKING:
+    from talos.config.document import Config
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -91,12 +94,12 @@ class Bundle:
         return _from_tree(_lower(tree))
 
     @classmethod
-    def from_documents(cls, documents: Iterable[Tree]) -> "Bundle":
-        """Collect the bundle of an existing cluster from the documents of a control plane's configuration.
+    def from_config(cls, config: "Config") -> "Bundle":
+        """Collect the bundle of an existing cluster from the configuration of one of its control planes.
 
-        BundleError lists what the configuration lacks: a worker's lacks all authorities.
+        BundleError lists what the configuration lacks: a worker's lacks the keys of all authorities.
         """
-        return _from_tree(_tree_of_documents(documents))
+        return _from_tree(_tree_of_config(config))
 
     def to_yaml(self) -> str:
         """The file that `talosctl gen secrets` writes."""
@@ -311,20 +314,18 @@ def _lower(tree: Any) -> Any:
     return {str(name).lower(): _lower(value) for name, value in tree.items()}
 
 
-def _tree_of_documents(documents: Iterable[Tree]) -> Tree:
+def _tree_of_config(config: "Config") -> Tree:
     """The tree that a configuration spreads over its documents. What has a document of its own is taken from there."""
-    by_kind = {document.get("kind", ""): document for document in documents}
-    legacy = by_kind.get("", {})
-    machine, cluster = legacy.get("machine") or {}, legacy.get("cluster") or {}
-    identity = by_kind.get("DiscoveryIdentityConfig")
+    machine, cluster = ((config.v1alpha1 or {}).get(part) or {} for part in ("machine", "cluster"))
+    identity = config.find("DiscoveryIdentityConfig")
     secrets = {
         "bootstraptoken": cluster.get("token"),
         "secretboxencryptionsecret": cluster.get("secretboxEncryptionSecret"),
         "aescbcencryptionsecret": cluster.get("aescbcEncryptionSecret"),
     }
-    if encryption := by_kind.get("KubeEtcdEncryptionConfig"):
-        secrets |= _encryption_secret(encryption.get("config") or {})
-    service_account = (by_kind.get("KubeServiceAccountConfig") or {}).get("issuer") or {}
+    if encryption := config.find("KubeEtcdEncryptionConfig"):
+        secrets |= _encryption_secret(encryption.get("config"))
+    issuer = (config.find("KubeServiceAccountConfig") or {}).get("issuer") or {}
     return {
         "cluster": {
             "id": identity.get("clusterID") if identity else cluster.get("id"),
@@ -334,16 +335,16 @@ def _tree_of_documents(documents: Iterable[Tree]) -> Tree:
         "trustdinfo": {"token": machine.get("token")},
         "certs": {
             "etcd": (cluster.get("etcd") or {}).get("ca"),
-            "k8s": _issuing_ca(by_kind.get("KubeAPIServerCAConfig")) or cluster.get("ca"),
-            "k8saggregator": _issuing_ca(by_kind.get("KubeAggregatorCAConfig")) or cluster.get("aggregatorCA"),
-            "k8sserviceaccount": _encode_texts(key=service_account.get("privateKey")) or cluster.get("serviceAccount"),
+            "k8s": _issuing_ca(config, "KubeAPIServerCAConfig") or cluster.get("ca"),
+            "k8saggregator": _issuing_ca(config, "KubeAggregatorCAConfig") or cluster.get("aggregatorCA"),
+            "k8sserviceaccount": _encode_texts(key=issuer.get("privateKey")) or cluster.get("serviceAccount"),
             "os": machine.get("ca"),
         },
     }
 
 
-def _issuing_ca(document: Tree | None) -> Tree | None:
-    ca = (document or {}).get("issuingCA") or {}
+def _issuing_ca(config: "Config", kind: str) -> Tree | None:
+    ca = (config.find(kind) or {}).get("issuingCA") or {}
     return _encode_texts(crt=ca.get("cert"), key=ca.get("key"))
 
 
@@ -353,15 +354,21 @@ def _encode_texts(**texts: str | None) -> Tree | None:
     return encoded or None
 
 
-def _encryption_secret(config: Tree) -> Tree:
+def _encryption_secret(config: object) -> Tree:
     """The secret of the first provider that encrypts Kubernetes secrets, if that is secretbox: others fit no bundle."""
-    for resource in config.get("resources") or []:
+    for resource in _mappings(config, "resources"):
         if "secrets" not in (resource.get("resources") or []):
             continue
-        for provider in (resource.get("providers") or [])[:1]:
-            for key in ((provider.get("secretbox") or {}).get("keys") or [])[:1]:
+        for provider in _mappings(resource, "providers")[:1]:
+            for key in _mappings(provider.get("secretbox"), "keys")[:1]:
                 return {"secretboxencryptionsecret": key.get("secret")}
     return {}
+
+
+def _mappings(fields: object, name: str) -> list[Tree]:
+    """A list of mappings out of free-form content; what has another form is passed over."""
+    items = fields.get(name) if isinstance(fields, dict) else None
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _is_key(secret: str) -> bool:
