@@ -157,7 +157,6 @@ def _control_plane(given: GenerateInput, machine_type: MachineType) -> Fields:
         "serviceAccount": {"key": _encode(bundle.k8s_service_account)},
         "apiServer": pod(images.API_SERVER)
         | {
-            "certSANs": given.api_server_sans,
             "admissionControl": [{"name": "PodSecurity", "configuration": POD_SECURITY}],
             "auditPolicy": AUDIT_POLICY,
         },
@@ -167,6 +166,8 @@ def _control_plane(given: GenerateInput, machine_type: MachineType) -> Fields:
     }
     if bundle.secretbox_encryption_secret:
         fields["secretboxEncryptionSecret"] = bundle.secretbox_encryption_secret
+    if given.api_server_sans:
+        fields["apiServer"]["certSANs"] = given.api_server_sans
     if not given.contract.hide_disable_psp:
         fields["apiServer"]["disablePodSecurityPolicy"] = True
     if given.allow_scheduling_on_control_planes:
