@@ -12,31 +12,13 @@ from typing import Any
 import yaml
 
 from talos import siderolink
+from talos.resources import ResourceType, types
 
 Spec = Any
 Specs = Mapping[str, Mapping[str, Spec]]
-"""Resource type -> resource id -> spec."""
+"""Name of the resource type -> resource id -> spec."""
 
 Fields = dict[str, Any]
-
-MACHINE_STATUS = "MachineStatuses.runtime.talos.dev"
-VERSION = "Versions.runtime.talos.dev"
-PLATFORM = "PlatformMetadatas.talos.dev"
-SECURITY = "SecurityStates.talos.dev"
-CMDLINE = "KernelCmdlines.runtime.talos.dev"
-META_KEYS = "MetaKeys.runtime.talos.dev"
-EXTENSIONS = "ExtensionStatuses.runtime.talos.dev"
-HOSTNAME = "HostnameStatuses.net.talos.dev"
-LINKS = "LinkStatuses.net.talos.dev"
-ROUTES = "RouteStatuses.net.talos.dev"
-ADDRESSES = "NodeAddresses.net.talos.dev"
-SYSTEM = "SystemInformations.hardware.talos.dev"
-PROCESSORS = "Processors.hardware.talos.dev"
-MEMORY = "MemoryModules.hardware.talos.dev"
-DISKS = "Disks.block.talos.dev"
-SYSTEM_DISK = "SystemDisks.block.talos.dev"
-ETCD_MEMBER = "EtcdMembers.etcd.talos.dev"
-NODENAME = "Nodenames.kubernetes.talos.dev"
 
 UNIQUE_TOKEN_KEY = "0x10"  # noqa: S105  a META key, not its value
 LABELS_KEY = "0x0c"
@@ -46,17 +28,17 @@ LABELS_KEY = "0x0c"
 class Group:
     """Fields that are computed together from some resource types."""
 
-    types: tuple[str, ...]
+    kinds: tuple[ResourceType, ...]
     compute: Callable[[Specs], Fields]
 
 
-def _only(specs: Specs, kind: str) -> Any:
+def _only(specs: Specs, kind: ResourceType) -> Any:
     """The spec of a type that has one resource, or an empty mapping."""
-    return next(iter(specs.get(kind, {}).values()), {}) or {}
+    return next(iter(specs.get(kind.name, {}).values()), {}) or {}
 
 
 def _status(specs: Specs) -> Fields:
-    spec = _only(specs, MACHINE_STATUS)
+    spec = _only(specs, types.MACHINE_STATUS)
     status = spec.get("status") or {}
     return {
         "stage": str(spec.get("stage", "")),
@@ -69,16 +51,16 @@ def _status(specs: Specs) -> Fields:
 
 
 def _version(specs: Specs) -> Fields:
-    version = _only(specs, VERSION).get("version")
+    version = _only(specs, types.VERSION).get("version")
     return {"talos_version": str(version)} if version else {}
 
 
 def _platform(specs: Specs) -> Fields:
-    return {"platform": str(_only(specs, PLATFORM).get("platform", ""))}
+    return {"platform": str(_only(specs, types.PLATFORM_METADATA).get("platform", ""))}
 
 
 def _security(specs: Specs) -> Fields:
-    spec = _only(specs, SECURITY)
+    spec = _only(specs, types.SECURITY_STATE)
     return {
         "security": {
             "secure_boot": bool(spec.get("secureBoot")),
@@ -91,7 +73,7 @@ def _security(specs: Specs) -> Fields:
 
 
 def _cmdline(specs: Specs) -> Fields:
-    return {"kernel_cmdline": _without_token(str(_only(specs, CMDLINE).get("cmdline", "")))}
+    return {"kernel_cmdline": _without_token(str(_only(specs, types.KERNEL_CMDLINE).get("cmdline", "")))}
 
 
 def _without_token(cmdline: str) -> str:
@@ -104,7 +86,7 @@ def _without_token(cmdline: str) -> str:
 
 
 def _meta(specs: Specs) -> Fields:
-    keys = {key: str((spec or {}).get("value", "")) for key, spec in specs.get(META_KEYS, {}).items()}
+    keys = {key: str((spec or {}).get("value", "")) for key, spec in specs.get(types.META_KEY.name, {}).items()}
     labels = _image_labels(keys.get(LABELS_KEY, ""))
     if UNIQUE_TOKEN_KEY in keys:
         keys[UNIQUE_TOKEN_KEY] = "●●●●●●"
@@ -122,7 +104,7 @@ def _image_labels(text: str) -> dict[str, str]:
 
 def _extensions(specs: Specs) -> Fields:
     extensions, schematic = [], ""
-    for spec in specs.get(EXTENSIONS, {}).values():
+    for spec in specs.get(types.EXTENSION_STATUS.name, {}).values():
         metadata = (spec or {}).get("metadata") or {}
         name, version = str(metadata.get("name", "")), str(metadata.get("version", ""))
         if name == "schematic":
@@ -133,11 +115,11 @@ def _extensions(specs: Specs) -> Fields:
 
 
 def _hostname(specs: Specs) -> Fields:
-    return {"hostname": str(_only(specs, HOSTNAME).get("hostname", ""))}
+    return {"hostname": str(_only(specs, types.HOSTNAME_STATUS).get("hostname", ""))}
 
 
 def _network(specs: Specs) -> Fields:
-    addresses = _current_addresses(specs.get(ADDRESSES, {}))
+    addresses = _current_addresses(specs.get(types.NODE_ADDRESS.name, {}))
     links = [
         {
             "name": name,
@@ -147,7 +129,7 @@ def _network(specs: Specs) -> Fields:
             "mtu": int(spec.get("mtu") or 0),
             "driver": str(spec.get("driver", "")),
         }
-        for name, spec in specs.get(LINKS, {}).items()
+        for name, spec in specs.get(types.LINK_STATUS.name, {}).items()
         if spec and str(spec.get("type")) == "ether" and not spec.get("kind")
     ]
     routes = [
@@ -156,7 +138,7 @@ def _network(specs: Specs) -> Fields:
             "link": str(spec.get("outLinkName", "")),
             "destination": str(spec.get("dst") or ""),
         }
-        for spec in specs.get(ROUTES, {}).values()
+        for spec in specs.get(types.ROUTE_STATUS.name, {}).values()
         if spec and spec.get("gateway") and str(spec.get("dst") or "") in ("", "0.0.0.0/0", "::/0")
     ]
     return {
@@ -179,7 +161,7 @@ def _on_overlay(prefix: str) -> bool:
 
 
 def _hardware(specs: Specs) -> Fields:
-    system = _only(specs, SYSTEM)
+    system = _only(specs, types.SYSTEM_INFORMATION)
     processors = [
         {
             "socket": socket,
@@ -189,7 +171,7 @@ def _hardware(specs: Specs) -> Fields:
             "threads": int(spec.get("threadCount") or 0),
             "mhz": int(spec.get("maxSpeedMhz") or 0),
         }
-        for socket, spec in specs.get(PROCESSORS, {}).items()
+        for socket, spec in specs.get(types.PROCESSOR.name, {}).items()
         if spec
     ]
     memory = [
@@ -199,7 +181,7 @@ def _hardware(specs: Specs) -> Fields:
             "manufacturer": str(spec.get("manufacturer", "")),
             "model": str(spec.get("productName", "")),
         }
-        for slot, spec in specs.get(MEMORY, {}).items()
+        for slot, spec in specs.get(types.MEMORY_MODULE.name, {}).items()
         if spec and spec.get("sizeMiB")
     ]
     return {
@@ -218,7 +200,7 @@ def _hardware(specs: Specs) -> Fields:
 
 
 def _disks(specs: Specs) -> Fields:
-    system = _only(specs, SYSTEM_DISK)
+    system = _only(specs, types.SYSTEM_DISK)
     path = str(system.get("devPath") or "")
     disks = [
         {
@@ -237,7 +219,7 @@ def _disks(specs: Specs) -> Fields:
             "symlinks": [str(item) for item in spec.get("symlinks") or []],
             "system": str(spec.get("dev_path", "")) == path != "",
         }
-        for name, spec in specs.get(DISKS, {}).items()
+        for name, spec in specs.get(types.DISK.name, {}).items()
         if spec and not name.startswith(("loop", "dm-", "ram"))
     ]
     return {
@@ -249,38 +231,38 @@ def _disks(specs: Specs) -> Fields:
 
 
 def _etcd(specs: Specs) -> Fields:
-    return {"etcd_member_id": str(_only(specs, ETCD_MEMBER).get("memberID", ""))}
+    return {"etcd_member_id": str(_only(specs, types.ETCD_MEMBER).get("memberID", ""))}
 
 
 def _nodename(specs: Specs) -> Fields:
-    return {"node_name": str(_only(specs, NODENAME).get("nodename", ""))}
+    return {"node_name": str(_only(specs, types.NODENAME).get("nodename", ""))}
 
 
 GROUPS = (
-    Group((MACHINE_STATUS,), _status),
-    Group((VERSION,), _version),
-    Group((PLATFORM,), _platform),
-    Group((SECURITY,), _security),
-    Group((CMDLINE,), _cmdline),
-    Group((META_KEYS,), _meta),
-    Group((EXTENSIONS,), _extensions),
-    Group((HOSTNAME,), _hostname),
-    Group((LINKS, ROUTES, ADDRESSES), _network),
-    Group((SYSTEM, PROCESSORS, MEMORY), _hardware),
-    Group((DISKS, SYSTEM_DISK), _disks),
-    Group((ETCD_MEMBER,), _etcd),
-    Group((NODENAME,), _nodename),
+    Group((types.MACHINE_STATUS,), _status),
+    Group((types.VERSION,), _version),
+    Group((types.PLATFORM_METADATA,), _platform),
+    Group((types.SECURITY_STATE,), _security),
+    Group((types.KERNEL_CMDLINE,), _cmdline),
+    Group((types.META_KEY,), _meta),
+    Group((types.EXTENSION_STATUS,), _extensions),
+    Group((types.HOSTNAME_STATUS,), _hostname),
+    Group((types.LINK_STATUS, types.ROUTE_STATUS, types.NODE_ADDRESS), _network),
+    Group((types.SYSTEM_INFORMATION, types.PROCESSOR, types.MEMORY_MODULE), _hardware),
+    Group((types.DISK, types.SYSTEM_DISK), _disks),
+    Group((types.ETCD_MEMBER,), _etcd),
+    Group((types.NODENAME,), _nodename),
 )
 
-WATCHED = tuple(kind for group in GROUPS for kind in group.types)
+WATCHED = tuple(kind for group in GROUPS for kind in group.kinds)
 """Every resource type that is watched on a machine, where the machine has it."""
 
 
 def fields(specs: Specs, changed: set[str] | None = None) -> Fields:
-    """The fields that depend on the `changed` resource types; all fields when None."""
+    """The fields that depend on the `changed` resource types, by name; all fields when None."""
     result: Fields = {}
     for group in GROUPS:
-        if changed is None or changed.intersection(group.types):
+        if changed is None or any(kind.name in changed for kind in group.kinds):
             result |= group.compute(specs)
     return result
 

@@ -26,8 +26,11 @@ class ProvisionRequest:
 
 @dataclass(frozen=True)
 class Link:
-    """One machine's way in, as stored. `virtual_address` is set for tunnel links only: `[addr]:port`, also the name of its
-    gRPC stream. `last_endpoint` is set for UDP links that were seen."""
+    """One machine's way in, as stored.
+
+    `virtual_address` (`[addr]:port`, the name of its gRPC stream) is set for tunnel links only, `last_endpoint` for UDP
+    links that were seen.
+    """
 
     id: str
     public_key: str
@@ -94,5 +97,5 @@ class TrustAuthority(Protocol):
         ...
 
     async def sign(self, address: str, token: str, csr_pem: bytes) -> tuple[bytes, bytes]:
-        """PEM (CA, certificate) for a worker's request. Raises PermissionError for a wrong token or a foreign machine."""
+        """PEM (CA, certificate) for a worker's request. Raises PermissionError for a wrong token or machine."""
         ...

@@ -1,6 +1,6 @@
 """The one writer of what machines say: observations, events and kernel logs, gathered and written a few times a second.
 
-A value that is overwritten before it is written is never written. Each organisation's rows go in one transaction, in one
+A value that is overwritten before it is written is never written. Rows of one organisation go in one transaction and one
 round trip (pipeline). Log lines are kept as compressed chunks.
 """
 
@@ -88,8 +88,11 @@ class Batcher:
 
     def forget(self, machine_id: UUID) -> None:
         """The machine is gone: what was gathered about it is not written any more."""
-        for store in (self._fields, self._written, self._lines, self._next_line, self._seen_events):
-            store.pop(machine_id, None)  # type: ignore[attr-defined]
+        self._fields.pop(machine_id, None)
+        self._written.pop(machine_id, None)
+        self._lines.pop(machine_id, None)
+        self._next_line.pop(machine_id, None)
+        self._seen_events.pop(machine_id, None)
 
     async def event(self, address: str, event_id: str, actor_id: str, payload: Message | None, type_url: str) -> None:
         """Take one event (`nodeagent.ports.EventSink`). Events of a pending machine wait for its registration."""
@@ -210,8 +213,8 @@ class Batcher:
                     await _update(connection, machine_id, values, now)
                 for event in events:
                     await _insert_event(connection, organisation_id, event)
-                for machine_id in {event.known.machine_id for event in events}:
-                    await _trim_events(connection, machine_id)
+                for teller in {event.known.machine_id for event in events}:
+                    await _trim_events(connection, teller)
                 for machine_id, lines in chunks:
                     if lines:
                         await _insert_lines(
@@ -293,7 +296,8 @@ async def _tell(
         await connection.execute(
             "INSERT INTO reconcile_outbox (kind, object_id, organisation_id, version, due_at, attempts, last_error)"
             " SELECT kind, object_id, organisation_id, 1, now(), 0, '' FROM ("
-            "   SELECT 'machine' AS kind, id AS object_id, organisation_id FROM machines_machine WHERE id = ANY(%(ids)s)"
+            "   SELECT 'machine' AS kind, id AS object_id, organisation_id FROM machines_machine"
+            "     WHERE id = ANY(%(ids)s)"
             "   UNION SELECT 'cluster-machine', id, organisation_id FROM clusters_clustermachine"
             "     WHERE machine_id = ANY(%(ids)s)"
             "   UNION SELECT 'cluster', cluster_id, organisation_id FROM clusters_clustermachine"
@@ -303,8 +307,11 @@ async def _tell(
             {"ids": decided},
         )
         await connection.execute("SELECT pg_notify(%s, '')", [WAKE_CHANNEL])
-    kinds = {"machine": [machine_id for machine_id, _ in observations], "machine-event": list(with_events)}
-    kinds["machine-log"] = [machine_id for machine_id, lines in chunks if lines]
+    kinds: dict[str, list[UUID | None]] = {
+        "machine": [machine_id for machine_id, _ in observations],
+        "machine-event": list(with_events),
+        "machine-log": [machine_id for machine_id, lines in chunks if lines],
+    }
     for kind, ids in kinds.items():
         for machine_id in ids:
             payload = json.dumps({"organisation": str(organisation_id), "kind": kind, "id": str(machine_id)})

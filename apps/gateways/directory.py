@@ -55,6 +55,12 @@ class Directory:
         """The link of a registered machine."""
         return next((known for known in self._by_id.values() if known.machine_id == machine_id), None)
 
+    def others_with_key(self, known: Known) -> list[Known]:
+        """Links that hold the key of `known` too: pending ones that became it."""
+        return [
+            k for k in self._by_id.values() if k.link.public_key == known.link.public_key and k.link.id != known.link.id
+        ]
+
     def all(self) -> list[Known]:
         """Every known link."""
         return list(self._by_id.values())

@@ -1,6 +1,6 @@
 """The one public TCP port: the first bytes of a connection decide what it speaks.
 
-TLS (then ALPN: `h2` alone is gRPC, anything else HTTP), `PRI ` is gRPC without TLS, everything else HTTP. HTTP without TLS
+TLS (then ALPN: `h2` alone is gRPC, anything else HTTP), `PRI ` is gRPC without TLS, everything else HTTP. Plain HTTP
 is relayed only on loopback and redirected to TLS elsewhere. The web process learns scheme and caller from the name of
 the socket that relays to it (`caller.py`).
 """
@@ -118,7 +118,12 @@ async def _peek(connection: socket.socket) -> bytes:
 async def _readable(connection: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(connection, lambda: ready.done() or ready.set_result(None))
+
+    def is_ready() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(connection, is_ready)
     try:
         await ready
     finally:
@@ -137,7 +142,7 @@ def _loopback(address: str) -> bool:
 async def _redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     async with asyncio.timeout(FIRST_BYTES_TIMEOUT):
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    path = (lines[0].split(" ") + ["", ""])[1]
+    path = [*lines[0].split(" "), "", ""][1]
     host = next((line[5:].strip() for line in lines if line.lower().startswith("host:")), "")
     if not host or not path.startswith("/"):
         await _answer(writer, "400 Bad Request", "This port speaks HTTPS.\n")

@@ -6,6 +6,7 @@ Everything here runs in a thread of the gateway, one short transaction a call.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import IntegrityError
@@ -123,7 +124,9 @@ def _provision_in(
 ) -> Link:
     uuid = request.node_uuid.lower()
     by_key = Link.objects.select_for_update().filter(public_key=request.public_key).first()
-    holder = Link.objects.select_for_update().filter(id=claim.by_unique_token).first() if claim.by_unique_token else None
+    holder = (
+        Link.objects.select_for_update().filter(id=claim.by_unique_token).first() if claim.by_unique_token else None
+    )
     registered = holder if holder and holder.state == Link.ESTABLISHED else None
     by_uuid = Link.objects.select_for_update().filter(machine__uuid=uuid).first()
     foreign = lookups.link_by_public_key(request.public_key)
@@ -235,3 +238,21 @@ def _choose_transport(link: Link, request: ProvisionRequest, stream_alive: Calla
     link.last_endpoint = ""
     if link.virtual_address is None or not stream_alive(str(link.virtual_address)):
         link.virtual_address = str(siderolink.random_address(siderolink.prefix(purpose=siderolink.Purpose.VIRTUAL)))
+
+
+def remember_endpoints(endpoints: list[tuple[UUID, UUID, str]]) -> None:
+    """Keep (organisation, link, endpoint) of links seen over UDP, so that a restart finds their machines at once."""
+    for organisation_id, link_id, endpoint in endpoints:
+        with tenant_scope(organisation_id):
+            Link.objects.filter(id=link_id).update(last_endpoint=endpoint)
+
+
+def drop_stale_pending(life: timedelta) -> set[UUID]:
+    """Remove pending links whose machine has not called for `life`; their ids."""
+    dropped: set[UUID] = set()
+    for organisation_id in lookups.organisations():
+        with tenant_scope(organisation_id):
+            stale = Link.objects.filter(state=Link.PENDING, provisioned_at__lt=timezone.now() - life)
+            dropped.update(stale.values_list("id", flat=True))
+            stale.delete()
+    return dropped

@@ -40,7 +40,7 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
 
 def gateway_socket() -> Path:
     """The gateway's `dial` socket."""
-    return Path(settings.CONFIG.data) / "run" / "gateway.sock"
+    return Path(settings.CONFIG.run) / "gateway.sock"
 
 
 async def dial(address: str, port: int) -> Stream:

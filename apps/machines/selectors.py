@@ -1,4 +1,4 @@
-"""Label selectors, as Kubernetes and the template format write them: `key`, `!key`, `key = value`, `key in (a, b)`, ..."""
+"""Label selectors as Kubernetes and the template format write them: `key`, `!key`, `key = value`, `key in (a, b)`."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -1,0 +1,131 @@
+"""Which links are alive: the engine's peers, looked at every few seconds."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from apps.gateways.batcher import Batcher
+from apps.gateways.directory import Directory, Known
+from apps.machines import joining
+from apps.tenants.threads import in_thread
+from nodeagent.wireguard.engine import KEEPALIVE, Engine, PeerState
+
+INTERVAL = 5.0
+DETAIL_INTERVAL = 30.0
+"""Seconds between writes of what changes all the time: counters, last handshake, last endpoint."""
+
+HANDSHAKE_AGE = 275.0
+"""Seconds after which a handshake proves nothing any more (SideroLink: 180 + 5 + 90)."""
+
+SILENCE = 3 * KEEPALIVE + 5
+"""Seconds without a packet, though the machine sends a keepalive every 25 s, after which its link counts as down."""
+
+PENDING_LIFE = timedelta(minutes=10)
+"""A pending link silent for so long is dropped: longer than the 275 s after which its machine calls again."""
+
+
+@dataclass
+class _Seen:
+    received: int
+    at: float
+
+
+class Monitor:
+    """Tells the batcher which machines are connected, and keeps what a restart needs to reach them again."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        directory: Directory,
+        batcher: Batcher,
+        woke: Callable[[str], None],
+        gone: Callable[[str], None],
+    ) -> None:
+        self._engine, self._directory, self._batcher = engine, directory, batcher
+        self._woke, self._gone = woke, gone
+        self._seen: dict[bytes, _Seen] = {}
+        self._up: dict[str, bool] = {}
+        self._detailed = 0.0
+        self.connected = 0
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(INTERVAL)
+
+    async def look(self) -> None:
+        """Compare every peer with what was seen of it last time."""
+        now, clock = time.time(), time.monotonic()
+        details = clock - self._detailed >= DETAIL_INTERVAL
+        peers = {peer.public_key: peer for peer in await self._engine.peers()}
+        connected = 0
+        for known in self._directory.all():
+            peer = peers.get(base64.b64decode(known.link.public_key))
+            up = peer is not None and self._alive(peer, now, clock)
+            connected += up
+            self._report(known, peer, up, details)
+        self.connected = connected
+        if details:
+            self._detailed = clock
+            await self._keep_endpoints(peers)
+            await self._drop_pending()
+
+    def _alive(self, peer: PeerState, now: float, clock: float) -> bool:
+        seen = self._seen.get(peer.public_key)
+        if seen is None or seen.received != peer.received:
+            seen = self._seen[peer.public_key] = _Seen(peer.received, clock)
+        handshake = peer.last_handshake
+        return handshake is not None and now - handshake < HANDSHAKE_AGE and clock - seen.at < SILENCE
+
+    def _report(self, known: Known, peer: PeerState | None, up: bool, details: bool) -> None:
+        fields: dict[str, object] = {}
+        if self._up.get(known.link.id) != up:
+            self._up[known.link.id] = up
+            fields |= {"connected": up, "connected_changed_at": datetime.now(UTC)}
+            if up:
+                self._woke(known.link.id)
+            else:
+                fields["reachable"] = False
+        if peer is not None and (fields or details):
+            shown = peer.endpoint if isinstance(peer.endpoint, str) or peer.endpoint is None else _text(peer.endpoint)
+            fields |= {
+                "transport": known.link.transport,
+                "endpoint": shown or "",
+                "rx_bytes": peer.received,
+                "tx_bytes": peer.sent,
+                "last_handshake_at": datetime.fromtimestamp(peer.last_handshake, UTC) if peer.last_handshake else None,
+            }
+        if fields:
+            self._batcher.observe(known, fields)
+
+    async def _keep_endpoints(self, peers: dict[bytes, PeerState]) -> None:
+        moved = []
+        for known in self._directory.all():
+            peer = peers.get(base64.b64decode(known.link.public_key))
+            if peer is None or known.link.virtual_address or not isinstance(peer.endpoint, tuple):
+                continue
+            endpoint = _text(peer.endpoint)
+            if endpoint != known.link.last_endpoint:
+                moved.append((known.organisation_id, known.link_id, endpoint))
+                self._directory.moved(known.link.id, endpoint)
+        if moved:
+            await in_thread(lambda: joining.remember_endpoints(moved))
+
+    async def _drop_pending(self) -> None:
+        silent = [k for k in self._directory.all() if k.machine_id is None and not self._up.get(k.link.id)]
+        if not silent:
+            return
+        dropped = await in_thread(lambda: joining.drop_stale_pending(PENDING_LIFE))
+        for known in silent:
+            if known.link_id in dropped:
+                self._up.pop(known.link.id, None)
+                self._gone(known.link.id)
+
+
+def _text(endpoint: tuple[str, int]) -> str:
+    host, port = endpoint
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

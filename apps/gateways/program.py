@@ -1,0 +1,166 @@
+"""The gateway role: everything that talks to machines, and the public port.
+
+Order of start: the database's links become peers before anything listens, so that no machine that comes back meets a
+server that does not know it.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from apps.clusters.adapters import ClusterTrust, credentials_of
+from apps.gateways.balancers import Balancers
+from apps.gateways.batcher import Batcher
+from apps.gateways.changes import follow_changes
+from apps.gateways.directory import Directory, Known
+from apps.gateways.monitor import Monitor
+from apps.gateways.public import PublicPort
+from apps.gateways.sessions import Sessions
+from apps.machines.actions import MACHINE_REMOVED
+from apps.machines.adapters import DatabaseLinkRegistry
+from apps.machines.models import Link as LinkRow
+from nodeagent import dial
+from nodeagent.ports import Link
+from nodeagent.siderolink.server import SideroLinkServer
+from nodeagent.wireguard.userspace import UserspaceEngine
+from talos import siderolink
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the gateway needs to know of its installation."""
+
+    data: Path
+    run: Path  # folder of unix sockets, private
+    host: str
+    port: int
+    advertise: str  # address that machines dial
+    wireguard_port: int
+    dsn: str
+    certificate: Path
+    key: Path
+
+    @property
+    def wireguard_endpoint(self) -> str:
+        """What machines over UDP are told."""
+        host = f"[{self.advertise}]" if ":" in self.advertise else self.advertise
+        return f"{host}:{self.wireguard_port}"
+
+
+async def run(settings: Settings) -> None:
+    """Run the gateway until cancelled."""
+    directory = Directory()
+    engine = UserspaceEngine(
+        wireguard_key(settings.data / "wireguard.key"),
+        str(siderolink.server_address()),
+    )
+    await engine.bind(settings.host, settings.wireguard_port)
+    batcher = Batcher(settings.dsn, directory)
+    sessions = Sessions(engine, directory, batcher, credentials_of)
+    balancers = Balancers(engine)
+
+    def seen(row: LinkRow, link: Link) -> None:
+        uuid = row.claimed_uuid
+        known = Known(link, row.organisation_id, row.machine_id, uuid)
+        before = directory.put(known)
+        for replaced in directory.others_with_key(known):
+            directory.drop(replaced.link.id)
+            sessions.stop(replaced.link.id)
+        if known.machine_id is not None and (before is None or before.machine_id is None):
+            batcher.registered(known)
+        sessions.start(link.id)
+        balancers.look()
+
+    def gone(link_id: str) -> None:
+        known = directory.drop(link_id)
+        sessions.stop(link_id)
+        if known is not None:
+            if known.machine_id is not None:
+                batcher.forget(known.machine_id)
+            forget = asyncio.get_running_loop().create_task(links.forget(known.link))
+            forgetting.add(forget)
+            forget.add_done_callback(forgetting.discard)
+
+    forgetting: set[asyncio.Task[None]] = set()
+    links = SideroLinkServer(
+        engine=engine,
+        registry=DatabaseLinkRegistry(seen),
+        events=batcher,
+        logs=batcher,
+        trust=ClusterTrust(directory),
+        endpoint=settings.wireguard_endpoint,
+        socket=settings.run / "grpc.sock",
+    )
+    await links.start()  # restores peers, then listens on the overlay and on grpc.sock
+    monitor = Monitor(engine, directory, batcher, sessions.poke, gone)
+    dialing = await dial.serve(settings.run / "gateway.sock", engine.dial)
+    public = PublicPort(tls_context(settings), settings.run / "core.sock", settings.run / "grpc.sock")
+
+    def heard(kind: str, object_id: str) -> None:
+        if kind == MACHINE_REMOVED:
+            for known in directory.all():
+                if str(known.machine_id) == object_id:
+                    gone(known.link.id)
+        elif kind in ("cluster", "cluster-machine", "machine"):
+            balancers.look()
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(batcher.run())
+            tasks.create_task(monitor.run())
+            tasks.create_task(balancers.run())
+            tasks.create_task(follow_changes(settings.dsn, heard))
+            tasks.create_task(public.serve(settings.host, settings.port))
+            log.info("gateway listens on %s:%d", settings.host, settings.port)
+    finally:
+        dialing.close()
+        await sessions.close()
+        await links.stop()
+        await engine.close()
+
+
+def main(settings: Settings) -> None:
+    """Run the gateway as a process: until SIGTERM or SIGINT."""
+
+    async def until_signal() -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        await run(settings)
+
+    try:
+        asyncio.run(until_signal())
+    except asyncio.CancelledError:
+        log.info("gateway stopped")
+
+
+def wireguard_key(path: Path) -> bytes:
+    """The installation's WireGuard private key, made at first start (mode 0600)."""
+    if not path.exists():
+        raw = X25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
+        )
+        descriptor = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(raw)
+        path.with_suffix(".new").rename(path)
+    return path.read_bytes()
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """TLS of the public port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.certificate, settings.key)
+    return context

@@ -1,0 +1,172 @@
+"""One task for each link: adopt the machine while it is pending, then follow what it says for as long as it says it."""
+
+import asyncio
+import logging
+import uuid as uuids
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+from apps.gateways.batcher import Batcher
+from apps.gateways.directory import Directory, Known
+from apps.machines import actions
+from apps.machines.models import Link as LinkRow
+from apps.tenants.scope import tenant_scope
+from apps.tenants.threads import in_thread
+from nodeagent import errors
+from nodeagent.adopt import Identity, adopt
+from nodeagent.client import API_PORT, NodeClient
+from nodeagent.follow import follow
+from nodeagent.tls import Credentials
+from nodeagent.wireguard.engine import Engine
+
+CredentialsOf = Callable[[UUID, UUID], Awaitable[Credentials | None]]
+"""(organisation, machine) -> what proves us to it once its cluster's configuration is on it; None in no cluster."""
+
+FIRST_RETRY, LONGEST_RETRY = 0.5, 15.0
+"""Seconds between attempts; a call of the machine itself ends the wait."""
+
+ADOPT_AGAIN = 20.0
+"""Seconds to wait for the machine's second Provision before its META is written once more."""
+
+log = logging.getLogger(__name__)
+
+
+class Sessions:
+    """The sessions of all links of this gateway."""
+
+    def __init__(self, engine: Engine, directory: Directory, batcher: Batcher, credentials: CredentialsOf) -> None:
+        self.engine, self.directory, self.batcher, self.credentials = engine, directory, batcher, credentials
+        self._running: dict[str, Session] = {}
+
+    def start(self, link_id: str) -> None:
+        """Make sure the link has a session, and let it look at once."""
+        session = self._running.get(link_id)
+        if session is None:
+            session = self._running[link_id] = Session(self, link_id)
+        session.poke()
+
+    def stop(self, link_id: str) -> None:
+        """End the session of a link that is gone."""
+        session = self._running.pop(link_id, None)
+        if session is not None:
+            session.cancel()
+
+    def poke(self, link_id: str) -> None:
+        """The machine spoke: a session that waits tries again now."""
+        session = self._running.get(link_id)
+        if session is not None:
+            session.poke()
+
+    async def close(self) -> None:
+        """End all sessions."""
+        for link_id in list(self._running):
+            self.stop(link_id)
+
+
+class Session:
+    """One machine's connection, kept for as long as its link exists."""
+
+    def __init__(self, sessions: Sessions, link_id: str) -> None:
+        self._all, self._link_id = sessions, link_id
+        self._spoke = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    def poke(self) -> None:
+        """Do not wait any longer."""
+        self._spoke.set()
+
+    def cancel(self) -> None:
+        """End."""
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        delay = FIRST_RETRY
+        while (known := self._all.directory.link(self._link_id)) is not None:
+            self._spoke.clear()
+            try:
+                if known.machine_id is None:
+                    await self._adopt(known)
+                    delay = ADOPT_AGAIN
+                else:
+                    await self._follow(known)
+            except errors.NodeError as error:
+                self._failed(known, error)
+                delay = FIRST_RETRY if isinstance(error, errors.WatchLost) else min(delay * 2, LONGEST_RETRY)
+            except Exception:
+                log.exception("session of link %s failed", self._link_id)
+                delay = LONGEST_RETRY
+            try:
+                async with asyncio.timeout(delay):
+                    await self._spoke.wait()
+                delay = FIRST_RETRY
+            except TimeoutError:
+                pass
+
+    def _client(self, known: Known, credentials: Credentials | None) -> NodeClient:
+        address = known.link.address
+        return NodeClient(lambda: self._all.engine.dial(address, API_PORT), credentials, name=known.uuid)
+
+    def _failed(self, known: Known, error: errors.NodeError) -> None:
+        log.info("%s: %s", known.uuid, error)
+        current = self._all.directory.link(self._link_id) or known
+        self._all.batcher.observe(current, {"reachable": False, "error": str(error)[:400]})
+
+    # A pending machine
+
+    async def _adopt(self, known: Known) -> None:
+        async def choose(fingerprint: str) -> Identity:
+            return await in_thread(lambda: _choose(known, fingerprint))
+
+        async with self._client(known, None) as client:
+            await adopt(client, choose)
+
+    # A registered one
+
+    async def _follow(self, known: Known) -> None:
+        assert known.machine_id is not None
+        credentials = await self._all.credentials(known.organisation_id, known.machine_id)
+        if credentials is not None:
+            try:
+                return await self._follow_as(known, credentials)
+            except errors.WrongTrust:
+                pass  # not configured yet, or not any more
+        await self._follow_as(known, None)
+
+    async def _follow_as(self, known: Known, credentials: Credentials | None) -> None:
+        async with self._client(known, credentials) as client:
+            said = await client.identity()
+            if said != known.uuid:
+                text = f"the machine at {known.link.address} says it is {said}, not {known.uuid}"
+                self._all.batcher.observe(known, {"reachable": False, "error": text})
+                return
+            version = await client.version()
+            fields = {
+                "reachable": True,
+                "error": "",
+                "api_mode": "secure" if credentials else "maintenance",
+                "boot_id": await _boot_id(client),
+                "talos_version": version.tag,
+                "arch": version.arch,
+            }
+            self._all.batcher.observe(known, fields)
+            await follow(client, lambda told: self._told(known, told))
+
+    def _told(self, known: Known, fields: dict[str, Any]) -> None:
+        current = self._all.directory.link(self._link_id) or known
+        self._all.batcher.observe(current, fields)
+
+
+async def _boot_id(client: NodeClient) -> str:
+    try:
+        return await client.boot_id()
+    except (errors.Denied, errors.Unsupported, errors.NotFound):
+        return ""  # Talos up to 1.12 tells it to nobody in maintenance mode
+
+
+def _choose(known: Known, fingerprint: str) -> Identity:
+    with tenant_scope(known.organisation_id):
+        link = LinkRow.objects.select_for_update().get(id=known.link_id)
+        token = actions.issue_unique_token(link, fingerprint)
+        override = actions.issue_override_uuid(link, str(uuids.uuid4())) if link.conflict else None
+    return Identity(token, override)
