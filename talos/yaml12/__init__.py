@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from talos.yaml12 import scalars
-from talos.yaml12.emit import Octal, dump, natural, sort_keys
+from talos.yaml12.emit import Bare, Octal, dump, natural, sort_keys
 from talos.yaml12.nodes import Node, YAMLError, compose
 from talos.yaml12.scalars import Timestamp
 
 __all__ = [
+    "Bare",
     "Node",
     "Octal",
     "Timestamp",

@@ -46,6 +46,12 @@ class Octal(int):
     __slots__ = ()
 
 
+class Bare(str):
+    """Text that is quoted only where YAML 1.2 needs it; other text also where YAML 1.1 would."""
+
+    __slots__ = ()
+
+
 def dump(value: Any, indent: int = 4) -> str:
     """One document. Dict order is kept; see `sort_keys` for Go's order of map keys."""
     out: list[str] = []
@@ -133,8 +139,8 @@ class _Emitter:
     def _scalar(self, value: Any, indent: int, in_list: bool) -> str:
         if isinstance(value, Node):
             text, style = value.value, _node_style(value)
-        elif type(value) is str:
-            text, style = value, _style(value)
+        elif type(value) is str or (isinstance(value, Bare) and "\n" in value):
+            text, style = str(value), "|" if isinstance(value, Bare) else _style(value)
         else:
             return _plain(value)
         if style == "|" and _block_allowed(text):
@@ -165,6 +171,8 @@ def _plain(value: Any) -> str:
         return scalars.format_float(value)
     if isinstance(value, scalars.Timestamp):
         return str(value)
+    if isinstance(value, Bare):
+        return _inline(str(value), "" if scalars.resolve(value)[0] == scalars.STR else '"', flow=False)
     if isinstance(value, str):
         return _inline(str(value), _style(value), flow=False)
     raise TypeError(f"cannot write a {type(value).__name__} as YAML")

@@ -32,10 +32,11 @@ class YAMLError(ValueError):
 class Node:
     """One node: `value` holds a scalar's text, `items` a sequence's nodes, `pairs` a mapping's keys and values.
 
-    `style` is the quote or block character of a scalar; `flow` marks `[...]` and `{...}`.
+    `style` is the quote or block character of a scalar; `flow` marks `[...]` and `{...}`. `document_line` is the line
+    where the document starts, known for root nodes.
     """
 
-    __slots__ = ("explicit_tag", "flow", "items", "kind", "line", "pairs", "style", "tag", "value")
+    __slots__ = ("document_line", "explicit_tag", "flow", "items", "kind", "line", "pairs", "style", "tag", "value")
 
     def __init__(self, kind: Kind, tag: str, line: int, value: str = "", style: str = "", flow: bool = False) -> None:
         self.kind = kind
@@ -45,6 +46,7 @@ class Node:
         self.style = style
         self.flow = flow
         self.explicit_tag = False
+        self.document_line = line
         self.items: list[Node] = []
         self.pairs: list[tuple[Node, Node]] = []
 
@@ -72,8 +74,10 @@ def compose(text: bytes | str) -> Iterator[Node]:
         parser = CParser(data)
         parser.get_event()  # stream start
         while not parser.check_event(yaml.StreamEndEvent):
-            parser.get_event()  # document start
-            yield _Composer(parser).node(0)
+            start = parser.get_event()  # document start
+            root = _Composer(parser).node(0)
+            root.document_line = start.start_mark.line + 1
+            yield root
             parser.get_event()  # document end
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

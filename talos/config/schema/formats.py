@@ -261,6 +261,11 @@ class Argument(Type):
             problems.add(node, "arg value must be a string or list of strings")
         return value
 
+    def encode(self, value: Decoded) -> Any:
+        if isinstance(value, list):
+            return [yaml12.Bare(item) for item in value]
+        return yaml12.Bare(value) if value else None
+
     def unknown(self, node: Node) -> Any:
         return None
 
@@ -294,7 +299,7 @@ class FreeForm(Type):
         for key, child in node.pairs:
             if name := STRING.decode(key, problems):
                 result[name] = self._any(child, problems)
-        return result
+        return result or None
 
     def _any(self, node: Node, problems: Problems) -> Any:
         try:
@@ -373,7 +378,9 @@ class Size(Text):
 
 
 class Whole(Struct):
-    """A struct that a patch replaces as a whole."""
+    """A struct that a patch replaces as a whole; single fields of it cannot be deleted."""
+
+    path_visible = False
 
     def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
         return left if right is None else copy(right)

@@ -381,7 +381,12 @@ class Field:
 
 
 class Struct(Type):
-    """Named fields, written in their order. As a field's own type it may be absent but is never null."""
+    """Named fields, written in their order. As a field's own type it may be absent but is never null.
+
+    `path_visible`: its fields can be named in the path of a `$patch: delete`.
+    """
+
+    path_visible = True
 
     def __init__(self, go: str, *fields: Field, required_for_output: tuple[str, ...] = ()) -> None:
         self.go = go
