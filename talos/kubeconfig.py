@@ -59,8 +59,8 @@ class Kubeconfig:
         return yaml12.dump(
             {
                 "apiVersion": "v1",
-                "clusters": _named(self.clusters, "cluster"),
-                "contexts": _named(self.contexts, "context"),
+                "clusters": _named(self.clusters, "cluster", "server"),
+                "contexts": _named(self.contexts, "context", "cluster", "user"),
                 "current-context": self.current_context,
                 "kind": "Config",
                 **self.extra,
@@ -196,8 +196,10 @@ def _value(key: str, value: Any, name: str) -> Any:
         raise KubeconfigError(f'{key} of "{name}" is not base64') from None
 
 
-def _named(entries: dict[str, Entry], kind: str) -> list[Entry]:
-    return [{kind: entry, "name": name} for name, entry in sorted(entries.items())]
+def _named(entries: dict[str, Entry], kind: str, *required: str) -> list[Entry]:
+    """The entries as the file lists them; required fields are written even if they are empty."""
+    empty = dict.fromkeys(required, "")
+    return [{kind: empty | entry, "name": name} for name, entry in sorted(entries.items())]
 
 
 def _without_empty(entry: Entry) -> Entry:

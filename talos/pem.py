@@ -37,6 +37,9 @@ ED25519_PRIVATE = "ED25519 PRIVATE KEY"
 #: What Talos calls the algorithm of a label when it cannot read the key.
 _ALGORITHM = {PRIVATE: "", RSA_PRIVATE: "RSA ", EC_PRIVATE: "ECDSA ", ED25519_PRIVATE: "Ed25519 "}
 
+#: The curves Go knows.
+_CURVES = (ec.SECP224R1, ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+
 _BEGIN = re.compile(rb"^-----BEGIN ([^\n]*)-----[ \t\r]*\n", re.MULTILINE)
 _END = re.compile(rb"^-----END ([^\n]*?)-----[ \t\r]*$", re.MULTILINE)
 _HEADERS = re.compile(rb"\A(?:[^\n:]*:[^\n]*\n)*")
@@ -113,7 +116,9 @@ def load_key(text: bytes) -> PrivateKey:
     if label == ED25519_PRIVATE and not isinstance(key, ed25519.Ed25519PrivateKey):
         raise PEMError("failed parsing Ed25519 key, got wrong key type")
     if not isinstance(key, PrivateKey):
-        raise PEMError("unsupported key type: expected RSA, ECDSA or Ed25519")
+        raise PEMError(f"failed to parse {_ALGORITHM[label]}key: it is neither RSA, ECDSA nor Ed25519")
+    if isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, _CURVES):
+        raise PEMError(f"failed to parse {_ALGORITHM[label]}key: unknown elliptic curve {key.curve.name}")
     if isinstance(key, rsa.RSAPrivateKey):
         numbers = key.private_numbers()
         if numbers.p * numbers.q != numbers.public_numbers.n:

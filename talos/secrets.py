@@ -282,7 +282,7 @@ def _mapping(value: object, what: str) -> Tree:
 def _text(value: object, what: str) -> str:
     if value is None:
         return ""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or isinstance(value, yaml12.Timestamp):
         raise BundleError(f"{what} has to be a text")
     return value
 

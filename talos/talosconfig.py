@@ -150,15 +150,19 @@ def _text(fields: dict[str, Any], name: str, where: str) -> str:
     value = fields.get(name)
     if value is None:
         return ""
-    if not isinstance(value, str):
+    if not _is_text(value):
         raise TalosConfigError(f"{where}: {name} has to be a text")
-    return value
+    return str(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not isinstance(value, yaml12.Timestamp)
 
 
 def _texts(fields: dict[str, Any], name: str, where: str) -> list[str]:
     value = fields.get(name)
     if value is None:
         return []
-    if not isinstance(value, list) or not all(item is None or isinstance(item, str) for item in value):
+    if not isinstance(value, list) or not all(item is None or _is_text(item) for item in value):
         raise TalosConfigError(f"{where}: {name} has to be a list of texts")
     return [item or "" for item in value]

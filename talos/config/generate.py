@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv6Address
 
 from talos.config import generate_documents, generate_v1alpha1, gourl
-from talos.config.document import Config, from_documents
+from talos.config.document import Config, ConfigError, from_documents
 from talos.contract import CURRENT, VersionContract
 from talos.machinetype import MachineType
 from talos.secrets import Bundle
@@ -98,13 +98,15 @@ class GenerateInput:
 
 
 def generate(given: GenerateInput, machine_type: MachineType) -> Config:
-    """The configuration of a machine of this type. GenerateError if the endpoint or another URL is none."""
+    """The configuration of a machine of this type. GenerateError if a value is none of what it stands for."""
     if machine_type is MachineType.UNKNOWN:
         raise GenerateError("failed to determine config type to generate")
-    for url in (given.endpoint, *(mirror for mirrors in given.registry_mirrors.values() for mirror in mirrors)):
-        try:
-            gourl.parse(url)
-        except ValueError as error:
-            raise GenerateError(str(error)) from None
+    try:
+        gourl.parse(given.endpoint)
+    except ValueError as error:
+        raise GenerateError(str(error)) from None
     v1alpha1 = generate_v1alpha1.document(given, machine_type)
-    return from_documents([v1alpha1, *generate_documents.documents(given, machine_type)])
+    try:
+        return from_documents([v1alpha1, *generate_documents.documents(given, machine_type)])
+    except ConfigError as error:
+        raise GenerateError(str(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ def _system(given: GenerateInput) -> Iterator[Document]:
             "UnattendedInstallConfig",
             installer={"image": given.install_image},
             provisioning={
-                "diskSelector": {"match": f"disk.dev_path == {_cel_string(given.install_disk)}"},
+                "diskSelector": {"match": f"disk.dev_path == {json.dumps(given.install_disk, ensure_ascii=False)}"},
                 "wipe": False,
             },
         )
@@ -158,8 +159,3 @@ def _pods(given: GenerateInput) -> Iterator[Document]:
 
 def _ca(ca: CertKey) -> Document:
     return {"cert": ca.crt.decode(), "key": ca.key.decode()}
-
-
-def _cel_string(text: str) -> str:
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{quoted}"'

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from talos import yaml12
-from talos.config import document
+from talos.config import document, patch
 from talos.config.generate import GenerateError, GenerateInput, generate
 from talos.contract import VersionContract
 from talos.machinetype import MachineType
@@ -59,12 +59,17 @@ def check(case):
         return unequal("stage", stage, case.get("stage")) or (None if case.get("error") else f"error: {error}")
     if "error" in case:
         return f"no error, want {case['error']}"
-    if "patches" in case:
-        from talos.config import patch
-
-        config = patch.apply(config, case["patches"])
+    config = patch.apply(config, [patch.load_patch(text) for text in case.get("patches") or []])
     output = document.encode(config)
-    return unequal("output", output, case["output"])
+    return unequal("output", output, case["output"]) or unequal("loads", loads(output), case.get("loads", True))
+
+
+def loads(text):
+    try:
+        document.load(text)
+    except document.ConfigError:
+        return False
+    return True
 
 
 def bundle(text):

@@ -19,7 +19,11 @@ def cases(data, folder):
 
 
 def check(case):
-    bundle = Bundle.from_yaml(case["yaml"])
+    try:
+        bundle = Bundle.from_yaml(case["yaml"])
+    except BundleError as error:
+        wanted = dict.fromkeys(case["validateByContract"], listed(error.problems))
+        return unequal("validation", wanted, case["validateByContract"])
     authorities = {"etcd": bundle.etcd, "k8s": bundle.k8s, "k8saggregator": bundle.k8s_aggregator, "os": bundle.os}
     keys = {name: ca.key for name, ca in authorities.items()} | {"k8sserviceaccount": bundle.k8s_service_account}
     service_account = pem.load_key(bundle.k8s_service_account)
