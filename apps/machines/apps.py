@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class MachinesConfig(AppConfig):
     name = "apps.machines"
     label = "machines"
+
+    def ready(self) -> None:
+        from apps.machines.reconcilers import reconcile_machine
+        from apps.reconcile.registry import register
+
+        register("machine", reconcile_machine)

@@ -1,0 +1,146 @@
+"""Reading machines: one query for a list, whatever its filters; link, observation, status and cluster are joined in."""
+
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from apps.machines.models import LogChunk, Machine, MachineObservation
+from apps.machines.selectors import parse_selector
+
+_FIELDS = {
+    "state": "observation__stage",
+    "stage": "observation__stage",
+    "talos": "observation__talos_version",
+    "arch": "observation__arch",
+    "platform": "observation__platform",
+    "cluster": "cluster_machine__cluster__name",
+    "transport": "observation__transport",
+    "role": "cluster_machine__role",
+}
+"""Words of a query and the column each stands for."""
+
+SORTS = {
+    "name": ("observation__hostname", "uuid"),
+    "state": ("observation__connected", "observation__stage", "uuid"),
+    "cluster": ("cluster_machine__cluster__name", "uuid"),
+    "talos": ("observation__talos_version", "uuid"),
+    "joined": ("created_at", "uuid"),
+    "memory": ("observation__memory_mib", "uuid"),
+    "cores": ("observation__cores", "uuid"),
+}
+
+_TERM = re.compile(r"(?P<key>[a-z-]+)(?P<op>!=|=)(?P<value>\S*)")
+
+
+def machines() -> QuerySet[Machine]:
+    """All machines of the organisation in scope, with everything a list or page shows of them."""
+    return Machine.objects.select_related(
+        "link", "link__join_token", "observation", "status", "cluster_machine", "cluster_machine__cluster"
+    )
+
+
+def search(rows: QuerySet[Machine], text: str) -> QuerySet[Machine]:
+    """Narrow by a query: free words (name, UUID, address) and `key=value`, `key!=value`, `label:selector`.
+
+    Raises ValueError with the word that is not understood.
+    """
+    for word in text.split():
+        if word.startswith("label:"):
+            rows = _by_label(rows, word.removeprefix("label:"))
+            continue
+        match = _TERM.fullmatch(word)
+        if match is None:
+            rows = rows.filter(
+                Q(uuid__icontains=word)
+                | Q(observation__hostname__icontains=word)
+                | Q(observation__addresses__icontains=word)
+                | Q(link__address__icontains=word)
+            )
+            continue
+        condition = _condition(match["key"], match["value"])
+        rows = rows.filter(condition) if match["op"] == "=" else rows.exclude(condition)
+    return rows
+
+
+def _condition(key: str, value: str) -> Q:
+    if key in ("connected", "ready"):
+        return Q(**{f"observation__{key}": value in ("true", "yes", "1")})
+    if key == "free":
+        return Q(cluster_machine__isnull=value in ("true", "yes", "1"))
+    if key == "state" and value in _DERIVED:
+        return _DERIVED[value]
+    if key not in _FIELDS:
+        known = ", ".join(sorted({*_FIELDS, "connected", "ready", "free"}))
+        raise ValueError(f"“{key}” is nothing machines can be filtered by; try one of {known}")
+    return Q(**{_FIELDS[key]: value})
+
+
+_DERIVED = {
+    "off": Q(observation__connected=False),
+    "free": Q(observation__connected=True, observation__stage="maintenance", cluster_machine__isnull=True),
+    "waiting": Q(observation__connected=True, observation__stage="maintenance", cluster_machine__isnull=False),
+    "degraded": Q(observation__connected=True, observation__stage="running", observation__ready=False),
+    "ready": Q(observation__connected=True, observation__stage="running", observation__ready=True),
+}
+
+
+def _by_label(rows: QuerySet[Machine], selector: str) -> QuerySet[Machine]:
+    for term in parse_selector(selector):
+        if term.op == "exists":
+            rows = rows.filter(labels__has_key=term.key)
+        elif term.op == "absent":
+            rows = rows.exclude(labels__has_key=term.key)
+        elif term.op == "in":
+            rows = rows.filter(**{f"labels__{term.key}__in": list(term.values)})
+        elif term.op == "notin":
+            rows = rows.exclude(**{f"labels__{term.key}__in": list(term.values)})
+        else:
+            raise ValueError(f"{term.op} does not work in a search; use =, !=, in, notin or a bare key")
+    return rows
+
+
+def counts() -> dict[str, int]:
+    """How many machines are in each of the derived states, and in all."""
+    rows = Machine.objects
+    return {"all": rows.count()} | {name: rows.filter(condition).count() for name, condition in _DERIVED.items()}
+
+
+def labels_of(machine: Machine) -> dict[str, str]:
+    """The labels a selector sees: facts of the machine, over them those of its image, over them the user's."""
+    observed: MachineObservation = machine.observation
+    facts: Mapping[str, Any] = {
+        "omni.sidero.dev/arch": observed.arch,
+        "omni.sidero.dev/platform": observed.platform,
+        "omni.sidero.dev/talos-version": observed.talos_version,
+        "omni.sidero.dev/cores": str(observed.cores) if observed.cores else "",
+        "omni.sidero.dev/mem": str(observed.memory_mib // 1024) if observed.memory_mib else "",
+        "omni.sidero.dev/storage": str(observed.disk_bytes // 10**9) if observed.disk_bytes else "",
+    }
+    flags = {
+        "omni.sidero.dev/connected": observed.connected,
+        "omni.sidero.dev/disconnected": not observed.connected,
+        "omni.sidero.dev/installed": observed.installed,
+        "omni.sidero.dev/available": not hasattr(machine, "cluster_machine"),
+    }
+    return (
+        {key: str(value) for key, value in facts.items() if value}
+        | {key: "" for key, held in flags.items() if held}
+        | {str(key): str(value) for key, value in observed.image_labels.items()}
+        | {str(key): str(value) for key, value in machine.labels.items()}
+    )
+
+
+def log_lines(machine: Machine, tail: int | None = None, after: int = 0) -> list[tuple[int, bytes]]:
+    """Kernel log lines with their numbers: those after line `after`, at most the last `tail` of them."""
+    chunks = LogChunk.objects.filter(machine=machine).order_by("-first_line")
+    lines: list[tuple[int, bytes]] = []
+    for chunk in chunks.iterator(chunk_size=50):
+        if chunk.first_line + chunk.lines - 1 <= after or (tail is not None and len(lines) >= tail):
+            break
+        numbered = list(enumerate(zlib.decompress(bytes(chunk.data)).split(b"\n"), chunk.first_line))
+        lines = numbered + lines
+    lines = [line for line in lines if line[0] > after]
+    return lines if tail is None else lines[max(0, len(lines) - tail) :]
