@@ -130,6 +130,8 @@ def test_a_machine_at_rest_is_not_asked() -> None:
 
 
 OPEN = replace(FRESH, touched=True)
+OLD = replace(OPEN, talos_version="1.12.4", live=replace(MAINTENANCE, version="1.12.4"))
+OLDER = replace(OLD, live=replace(DISK, version="1.12.3"))
 
 
 @pytest.mark.parametrize(
@@ -140,15 +142,15 @@ OPEN = replace(FRESH, touched=True)
         (replace(OPEN, open=Call("install", JUST_NOW, "b1", FRESH.image, 1), live=DISK), "upgrade"),
         (replace(OPEN, open=Call("install", JUST_NOW), live=RUNNING), "close"),
         # A machine that installs itself by its config gets time to show it.
-        (replace(OPEN, talos_version="1.12.4", open=Call("install", JUST_NOW), live=replace(MAINTENANCE, version="1.12.4")), "wait"),
-        (replace(OPEN, talos_version="1.12.4", open=Call("install", LONG_AGO), live=replace(MAINTENANCE, version="1.12.4")), "apply"),
+        (replace(OLD, open=Call("install", JUST_NOW)), "wait"),
+        (replace(OLD, open=Call("install", LONG_AGO)), "apply"),
         (replace(OPEN, open=Call("reboot", JUST_NOW, "b1"), live=DISK), "wait"),
         (replace(OPEN, open=Call("reboot", LONG_AGO, "b1"), live=DISK), "reboot"),
         (replace(OPEN, open=Call("reboot", JUST_NOW, "b0"), live=DISK), "close"),
         (replace(OPEN, open=Call("restart", LONG_AGO, "b2"), live=RUNNING), "close"),
         (replace(OPEN, open=Call("upgrade", JUST_NOW, "b1"), live=replace(DISK, version="1.13.7")), "upgrade"),
-        (replace(OPEN, talos_version="1.12.4", open=Call("upgrade", JUST_NOW), live=replace(DISK, version="1.12.3")), "wait"),
-        (replace(OPEN, talos_version="1.12.4", open=Call("upgrade", LONG_AGO), live=replace(DISK, version="1.12.3")), "close"),
+        (replace(OLDER, open=Call("upgrade", JUST_NOW)), "wait"),
+        (replace(OLDER, open=Call("upgrade", LONG_AGO)), "close"),
         (replace(CONFIGURED, leaving=True, open=Call("reset", JUST_NOW, "b2")), "wait"),
         (replace(CONFIGURED, leaving=True, open=Call("reset", LONG_AGO, "b2")), "reset"),
         (replace(CONFIGURED, leaving=True, open=Call("reset", JUST_NOW, "b1")), "reset"),
@@ -168,5 +170,6 @@ def test_a_reset_that_fails_drains_no_more_in_the_end() -> None:
         plan(leaving, NOW).step,
         plan(replace(leaving, open=Call("reset", LONG_AGO, "b2", tries=4)), NOW).step,
     )
-    assert first is not None and fifth is not None
+    assert first is not None
+    assert fifth is not None
     assert (first.graceful, fifth.graceful) == (True, False)  # type: ignore[attr-defined]

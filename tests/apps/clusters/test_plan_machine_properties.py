@@ -191,9 +191,7 @@ class Toy:
 def test_joins_and_leaves_whenever_the_process_dies(lifecycle: bool, fates: list[str], leaves_after: int) -> None:
     """Each step is recorded as the reconciler does it; `fates` says at which the process dies, and on which side."""
     toy, now, fate = Toy(lifecycle), NOW, iter(fates)
-    facts = Facts(
-        "m-1", "worker", connected=True, talos_version=toy.version, schematic="s1", image="i1", disk="/dev/vda", config_sha="c1"
-    )  # fmt: skip
+    facts = Facts("m-1", "worker", True, toy.version, schematic="s1", image="i1", disk="/dev/vda", config_sha="c1")
     for look in range(200):
         facts = replace(facts, leaving=look >= leaves_after and (look >= 60 or leaves_after < 12), live=toy.look())
         facts = replace(facts, leaving=facts.leaving or look >= 100)
