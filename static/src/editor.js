@@ -1,0 +1,68 @@
+// A YAML editor in place of a textarea: <textarea data-editor> keeps the text, so forms work as without it.
+import { autocompletion, closeBrackets } from "@codemirror/autocomplete";
+import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { yaml } from "@codemirror/lang-yaml";
+import { HighlightStyle, bracketMatching, foldGutter, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
+import { lintGutter, setDiagnostics } from "@codemirror/lint";
+import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
+import { EditorState } from "@codemirror/state";
+import { EditorView, drawSelection, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
+import { tags } from "@lezer/highlight";
+
+const colours = HighlightStyle.define([
+  { tag: [tags.propertyName, tags.definition(tags.propertyName)], color: "var(--ink)", fontWeight: "600" },
+  { tag: [tags.string, tags.content, tags.attributeValue], color: "var(--dim)" },
+  { tag: [tags.number, tags.bool, tags.null], color: "var(--dim)" },
+  { tag: tags.comment, color: "var(--faint)", fontStyle: "italic" },
+  { tag: [tags.meta, tags.separator, tags.punctuation], color: "var(--faint)" },
+]);
+
+const look = EditorView.theme({
+  "&": { backgroundColor: "var(--sunken)", color: "var(--ink)", fontSize: "var(--t-s)" },
+  ".cm-content": { fontFamily: "var(--mono)", caretColor: "var(--ink)" },
+  ".cm-gutters": { backgroundColor: "var(--sunken)", color: "var(--faint)", border: "0" },
+  ".cm-activeLine": { backgroundColor: "var(--hover)" },
+  "&.cm-focused": { outline: "2px solid var(--focus)", outlineOffset: "2px" },
+  ".cm-selectionBackground, &.cm-focused .cm-selectionBackground": { backgroundColor: "var(--pick)" },
+  ".cm-cursor": { borderLeftColor: "var(--ink)" },
+});
+
+/** Replace a textarea by an editor; returns functions to read, write and mark lines. */
+export function edit(textarea, changed = () => {}) {
+  const view = new EditorView({
+    parent: textarea.parentElement,
+    state: EditorState.create({
+      doc: textarea.value,
+      extensions: [
+        lineNumbers(), foldGutter(), history(), drawSelection(), indentOnInput(), indentUnit.of("  "), bracketMatching(),
+        closeBrackets(), autocompletion(), highlightActiveLine(), highlightSelectionMatches(), lintGutter(), yaml(),
+        syntaxHighlighting(colours), look,
+        keymap.of([...defaultKeymap, ...searchKeymap, ...historyKeymap, indentWithTab]),
+        EditorView.contentAttributes.of({ "aria-label": textarea.getAttribute("aria-label") || "YAML" }),
+        EditorView.updateListener.of((update) => {
+          if (!update.docChanged) return;
+          textarea.value = update.state.doc.toString();
+          changed(textarea.value);
+        }),
+      ],
+    }),
+  });
+  textarea.hidden = true;
+  return {
+    view,
+    /** Show problems: [{line (from 1, or 0 for the whole), message}]. */
+    mark(problems) {
+      const doc = view.state.doc;
+      const diagnostics = problems.map(({ line, message, severity }) => {
+        const at = doc.line(Math.min(Math.max(line || 1, 1), doc.lines));
+        return { from: at.from, to: at.to, severity: severity || "error", message };
+      });
+      view.dispatch(setDiagnostics(view.state, diagnostics));
+    },
+    go(line) {
+      const at = view.state.doc.line(Math.min(Math.max(line, 1), view.state.doc.lines));
+      view.dispatch({ selection: { anchor: at.from }, scrollIntoView: true });
+      view.focus();
+    },
+  };
+}
