@@ -4,18 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from talos import textdiff
-from talos.textdiff import changed_ranges, unified
+from talos.textdiff import edits, unified
 
 lines = st.lists(st.sampled_from("abcd"), max_size=14)
 
 
-def apply(old: list[str], new: list[str]) -> list[str]:
-    result, at = [], 0
-    for a0, a1, b0, b1 in changed_ranges(old, new):
-        assert a1 > a0 or b1 > b0
-        result += old[at:a0] + new[b0:b1]
-        at = a1
-    return result + old[at:]
+def sides(script: list[str]) -> tuple[list[str], list[str]]:
+    """The old and the new lines of an edit script."""
+    return [line[1:] for line in script if line[0] != "+"], [line[1:] for line in script if line[0] != "-"]
 
 
 def longest_common(old: list[str], new: list[str]) -> int:
@@ -30,9 +26,20 @@ def longest_common(old: list[str], new: list[str]) -> int:
 
 @given(lines, lines)
 def test_a_difference_is_right_and_the_shortest(old, new):
-    assert apply(old, new) == new
-    changed = sum(a1 - a0 + b1 - b0 for a0, a1, b0, b1 in changed_ranges(old, new))
-    assert changed == len(old) + len(new) - 2 * longest_common(old, new)
+    script = edits(old, new)
+    assert sides(script) == (old, new)
+    assert sum(line[0] == " " for line in script) == longest_common(old, new)
+
+
+def test_of_several_shortest_differences_the_one_of_talos_is_chosen():
+    assert unified("b\na\na\nb\nb\na\n", "b\na\na\na\na\nb\nb\na\n") == (
+        "@@ -1,6 +1,8 @@\n b\n a\n a\n+a\n+a\n b\n b\n a\n"
+    )
+
+
+def test_hunks_whose_contexts_only_touch_stay_apart():
+    text = unified("x\n1\n2\n3\n4\n5\n6\ny\n", "X\n1\n2\n3\n4\n5\n6\nY\n")
+    assert [line for line in text.splitlines() if line.startswith("@@")] == ["@@ -1,4 +1,4 @@", "@@ -5,4 +5,4 @@"]
 
 
 @given(lines, lines)
@@ -58,7 +65,7 @@ def test_the_search_is_cut_short_where_nothing_is_alike(monkeypatch):
     monkeypatch.setattr(textdiff, "_MAX_COST", 4)
     old = [f"old {number}" for number in range(500)] + ["same"] * 10
     new = [f"new {number}" for number in range(400)] + ["same"] * 10 + ["end"]
-    assert apply(old, new) == new
+    assert sides(edits(old, new)) == (old, new)
 
 
 def test_a_huge_difference_is_one_line():
