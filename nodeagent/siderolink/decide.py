@@ -83,7 +83,9 @@ def decide(facts: Facts) -> Act | Refusal:
         return Act.RETURN if same else Act.REGISTER
     if facts.unique_token.same_fingerprint(same.unique_token):
         if same.installed:
-            return Refusal("PERMISSION_DENIED", "unauthorized: the unique token of this installed machine is another one")
+            return Refusal(
+                "PERMISSION_DENIED", "unauthorized: the unique token of this installed machine is another one"
+            )
         return Act.ADOPT_TOKEN
     return Act.PEND_CONFLICT
 

@@ -1,0 +1,47 @@
+"""Who is at the other end of a relayed connection, told by the name of a unix socket.
+
+grpcio accepts only connections that it makes itself, so connections from elsewhere are relayed to a unix socket of its
+own. The relaying end is bound to an abstract name that holds scheme and address of the caller; the server reads it as
+`context.peer()`. The socket lies in a private folder: nobody else can connect and claim a name.
+"""
+
+import asyncio
+import itertools
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+_PREFIX = "omni"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Scheme, address and port of the one who called."""
+
+    scheme: str
+    address: str
+    port: int
+
+    async def connect(self, target: Path) -> socket.socket:
+        """A connected, non-blocking unix socket under this caller's name. Raises OSError."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            unique = f"{os.getpid()}.{next(_numbers)}"
+            connection.bind(f"\0{_PREFIX}/{self.scheme}/{self.address}/{self.port}/{unique}")
+            await asyncio.get_running_loop().sock_connect(connection, str(target))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def caller_of(peer: str) -> Caller | None:
+    """The caller named by `context.peer()`, or None when the connection was not relayed."""
+    parts = unquote(peer.removeprefix("unix-abstract:")).split("/")
+    if len(parts) != 5 or parts[0] != _PREFIX or not parts[3].isdecimal():
+        return None
+    return Caller(parts[1], parts[2], int(parts[3]))
