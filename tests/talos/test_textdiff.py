@@ -32,9 +32,7 @@ def test_a_difference_is_right_and_the_shortest(old, new):
 
 
 def test_of_several_shortest_differences_the_one_of_talos_is_chosen():
-    assert unified("b\na\na\nb\nb\na\n", "b\na\na\na\na\nb\nb\na\n") == (
-        "@@ -1,6 +1,8 @@\n b\n a\n a\n+a\n+a\n b\n b\n a\n"
-    )
+    assert unified("a\nb\nc\n", "c\nb\na\n") == "@@ -1,3 +1,3 @@\n-a\n-b\n c\n+b\n+a\n"
 
 
 def test_hunks_whose_contexts_only_touch_stay_apart():
