@@ -93,9 +93,12 @@ class ConfigPatch(TenantModel):
 
 
 class TemplateResource(TenantModel):
-    """A template's resource whose effect another part of the product brings: stored, exported, not acted on yet."""
+    """A template's resource without a table of its own: extensions, kernel arguments, install disks, manifests, checks.
 
-    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="template_resources")
+    Kernel arguments and install disks belong to a machine: no cluster, and they outlive its membership.
+    """
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, null=True, related_name="template_resources")
     kind = models.CharField(max_length=60)
     name = models.CharField(max_length=253)
     spec = models.JSONField(default=dict)
@@ -141,9 +144,12 @@ class ClusterMachine(TenantModel):
     config_inputs = models.CharField(max_length=64, default="")  # hash of what it was rendered from
     config_sha = models.CharField(max_length=64, default="")
     applied_sha = models.CharField(max_length=64, default="")
-    applied_at = models.DateTimeField(null=True)
+    applied_at = models.DateTimeField(null=True)  # a config was last sent, whether or not it was confirmed
+    refused_sha = models.CharField(max_length=64, default="")  # of the config that the machine refused
+    refusal = models.TextField(default="")  # its words
+    slot_at = models.DateTimeField(null=True)  # since when this machine is the one (of its set) in change
     redacted_config = models.TextField(default="")  # last applied, without secrets
-    config_error = models.TextField(default="")
+    config_error = models.TextField(default="")  # why no config could be made; the one above stays
     stage = models.CharField(max_length=16, default="")  # booting, installing, configuring, running, destroying, ...
     ready = models.BooleanField(default=False)
     step = models.CharField(max_length=60, default="")
@@ -153,6 +159,15 @@ class ClusterMachine(TenantModel):
     etcd_member_id = models.CharField(max_length=20, default="")
     node_name = models.CharField(max_length=253, default="")
 
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster"],
+                condition=models.Q(role="controlplane", slot_at__isnull=False),
+                name="control_plane_one_in_change",
+            )
+        ]
+
 
 class Operation(TenantModel):
     """A call to a machine that must not be repeated blindly: written before the call, judged by the machine after.
@@ -161,13 +176,16 @@ class Operation(TenantModel):
     """
 
     cluster_machine = models.ForeignKey(ClusterMachine, on_delete=models.CASCADE, related_name="operations")
-    kind = models.CharField(max_length=12)  # install, reboot, bootstrap, leave, reset
+    kind = models.CharField(max_length=12)  # install, upgrade, reboot, restart, bootstrap, reset
     generation = models.BigIntegerField()
     boot_id = models.CharField(max_length=40, default="")  # before the call
+    target = models.CharField(max_length=300, default="")  # installer image
     started_at = models.DateTimeField(auto_now_add=True)
+    tried_at = models.DateTimeField(null=True)  # of the last try
     finished_at = models.DateTimeField(null=True)
     attempts = models.IntegerField(default=0)
     error = models.TextField(default="")
+    permanent = models.BooleanField(default=False)  # the machine said that trying again is of no use
 
     class Meta:
         constraints = [
