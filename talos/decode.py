@@ -133,11 +133,12 @@ def _keys(cls: Any) -> dict[str, tuple[str, Any]]:
     """The keys of a mapping: field name and type of each."""
     hints = get_type_hints(cls, include_extras=True)
     return {
-        field.metadata.get("key") or _camel(field.name): (field.name, hints[field.name])
+        field.metadata.get("key") or camel(field.name): (field.name, hints[field.name])
         for field in dataclasses.fields(cls)
     }
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """``extra_kernel_args`` as ``extraKernelArgs``."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)

@@ -1,0 +1,34 @@
+"""Cluster templates: one YAML file that says what a cluster shall be, in the format that Omni's users have.
+
+``load`` reads, ``validate`` judges, ``translate`` gives the resources, ``plan`` compares them with what is stored, and
+``export`` goes back from stored resources to a template.
+"""
+
+from talos.template.errors import TemplateError
+from talos.template.export import ExportError, export, install_disk
+from talos.template.files import ReadFile
+from talos.template.load import Template, load
+from talos.template.plan import Change, Plan, plan
+from talos.template.problems import problems, warnings
+from talos.template.resources import Resource, render
+from talos.template.translate import translate
+from talos.template.validate import validate
+
+__all__ = [
+    "Change",
+    "ExportError",
+    "Plan",
+    "ReadFile",
+    "Resource",
+    "Template",
+    "TemplateError",
+    "export",
+    "install_disk",
+    "load",
+    "plan",
+    "problems",
+    "render",
+    "translate",
+    "validate",
+    "warnings",
+]
