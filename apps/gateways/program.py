@@ -5,15 +5,12 @@ server that does not know it.
 """
 
 import asyncio
+import base64
 import logging
-import os
 import signal
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from apps.clusters.adapters import ClusterTrust, credentials_of
 from apps.gateways.balancers import Balancers
@@ -60,7 +57,7 @@ async def run(settings: Settings) -> None:
     """Run the gateway until cancelled."""
     directory = Directory()
     engine = UserspaceEngine(
-        wireguard_key(settings.data / "wireguard.key"),
+        base64.b64decode((settings.data / "wireguard.key").read_text()),
         str(siderolink.server_address()),
     )
     await engine.bind(settings.host, settings.wireguard_port)
@@ -143,19 +140,6 @@ def main(settings: Settings) -> None:
         asyncio.run(until_signal())
     except asyncio.CancelledError:
         log.info("gateway stopped")
-
-
-def wireguard_key(path: Path) -> bytes:
-    """The installation's WireGuard private key, made at first start (mode 0600)."""
-    if not path.exists():
-        raw = X25519PrivateKey.generate().private_bytes(
-            serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
-        )
-        descriptor = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(raw)
-        path.with_suffix(".new").rename(path)
-    return path.read_bytes()
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:

@@ -13,7 +13,7 @@ import ssl
 from ipaddress import ip_address
 from pathlib import Path
 
-from apps.gateways.caller import Caller
+from nodeagent.caller import Caller
 from nodeagent.dial import Stream, join
 
 FIRST_BYTES_TIMEOUT = 10.0
