@@ -11,7 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "omni.settings")
 
 app = Celery("omni")
 app.conf.update(
-    broker_url=Config.from_env().redis_url or "memory://",
+    broker_url=Config.from_env().redis_url or "memory://localhost/",
     broker_transport_options={"polling_interval": 0.01},  # memory:// asks once a second otherwise
     broker_connection_retry_on_startup=True,
     task_ignore_result=True,

@@ -5,10 +5,12 @@ Read from the environment (`OMNI_*`), which `omni serve` fills from its flags fo
 
 import hashlib
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 SOCKET_PATH_LIMIT = 100  # Linux takes 107 bytes; PostgreSQL adds nothing to the name we measure
 
@@ -67,7 +69,15 @@ class Config:
     @property
     def public_url(self) -> str:
         """Where people and machines reach this installation, without a slash at its end."""
-        return (self.url or f"https://{self.listen}").rstrip("/")
+        host, port = split_address(self.listen)
+        host = self.machine_host if host in ("0.0.0.0", "::") else host  # noqa: S104
+        return (self.url or f"https://{f'[{host}]' if ':' in host else host}:{port}").rstrip("/")
+
+    @property
+    def machine_host(self) -> str:
+        """The host or address that machines dial: as told, or that of the public URL, or this machine's own."""
+        host = self.advertise or urlsplit(self.url).hostname or split_address(self.listen)[0]
+        return own_address() if host in ("0.0.0.0", "::") else host  # noqa: S104 (what an open listener is called)
 
     @property
     def app_dsn(self) -> str:
@@ -86,6 +96,16 @@ def split_address(address: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"{address!r} is not HOST:PORT, e.g. 0.0.0.0:8443")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 (what an empty host means)
+
+
+def own_address() -> str:
+    """The address this machine uses towards others; loopback when it has no route. Sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 def _variable(field: str) -> str:

@@ -2,6 +2,11 @@
 
 from django.urls import include, path
 
+from omni import health
+
 urlpatterns = [
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("metrics", health.metrics),
     path("accounts/", include("allauth.urls")),
 ]

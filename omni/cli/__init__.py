@@ -1,0 +1,46 @@
+"""The `omni` command. Its parts are imported when used, so that help and client commands start fast."""
+
+from importlib import import_module
+
+import click
+
+from omni import child
+
+COMMANDS = {  # name: where it is
+    "serve": "omni.cli.programs:serve",
+    "core": "omni.cli.programs:core",
+    "web": "omni.cli.programs:web",
+    "worker": "omni.cli.programs:worker",
+    "beat": "omni.cli.programs:beat",
+    "gateway": "omni.cli.programs:gateway",
+    "migrate": "omni.cli.programs:migrate",
+    "admin": "omni.cli.admin:admin",
+}
+
+
+class Parts(click.Group):
+    """A group whose commands are looked up in `COMMANDS`."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name].split(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Parts, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="omni")
+def main() -> None:
+    """Open, self-hosted control plane for Talos Linux clusters.
+
+    \b
+    Start one on this machine:   omni serve --data ./data
+    A token for scripts:         omni admin token --data ./data
+    A link for the browser:      omni admin signin-link --data ./data
+    """
+    child.die_with_parent()

@@ -1,0 +1,19 @@
+"""What a server says when it is ready."""
+
+import click
+import psycopg
+
+from apps.accounts.first_run import first_run_path
+from omni import keys
+from omni.config import Config
+
+
+def greet(config: Config) -> None:
+    """Print where it is and, while nobody owns it, the link for its first owner."""
+    click.echo(f"omni is ready at {config.public_url}")
+    click.echo(f"its certificate authority is {config.data / 'ca.crt'}, SHA-256 {keys.fingerprint(config)}")
+    with psycopg.connect(config.app_dsn) as session:
+        owned = session.execute("SELECT 1 FROM omni_list_organisations() LIMIT 1").fetchone()
+    if not owned:
+        secret = (config.data / "secret").read_text().strip()
+        click.echo(f"nobody owns it yet; make the first account at {config.public_url}{first_run_path(secret)}")
