@@ -28,7 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     failed = False
     for kind in wanted:
-        module = checker(kind)
+        try:
+            module = checker(kind)
+        except ImportError as error:
+            print(f"{kind}: its checker does not load: {error}", flush=True)
+            failed = True
+            continue
         if module is None:
             print(f"{kind}: not checked", flush=True)
             continue
