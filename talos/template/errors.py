@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from talos.config.forbidden import error_list
+
 Stage = Literal["load", "validate", "translate"]
 
 
@@ -13,16 +15,9 @@ class TemplateError(ValueError):
         self.stage = stage
 
 
-def listed(errors: list[str]) -> str:
-    """Several errors as one text."""
-    count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-    items = "\n\t".join(f"* {error}" for error in errors)
-    return f"{count} occurred:\n\t{items}\n\n"
-
-
 def within(what: str, errors: list[str]) -> list[str]:
     """The errors as a single one that names what they are about; nothing if there are none."""
-    return [f"{what}: {listed(errors)}"] if errors else []
+    return [f"{what}: {error_list(errors)}"] if errors else []
 
 
 def quoted(text: str) -> str:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from talos import yaml12
+from talos.config.forbidden import error_list
 from talos.template import resources as kinds
-from talos.template.errors import TemplateError, listed
+from talos.template.errors import TemplateError
 from talos.template.files import ReadFile, no_files, read
 from talos.template.load import Template
 from talos.template.models import (
@@ -74,7 +75,7 @@ def translate(template: Template, read_file: ReadFile = no_files) -> list[Resour
             errors.append(f"resource ID duplicate {resource}")
         seen.add(resource.key)
     if errors:
-        raise TemplateError("translate", listed(errors))
+        raise TemplateError("translate", error_list(errors))
     return found
 
 

@@ -6,9 +6,10 @@ Every error is found and reported at once, in the wording of the format.
 from collections.abc import Callable
 
 from talos import semver
-from talos.config.forbidden import check_patch
+from talos.config import forbidden
+from talos.config.forbidden import error_list
 from talos.template import resources as kinds
-from talos.template.errors import TemplateError, listed, quoted, within
+from talos.template.errors import TemplateError, quoted, within
 from talos.template.files import ReadFile, no_files, read
 from talos.template.load import Template
 from talos.template.models import (
@@ -35,7 +36,7 @@ def validate(template: Template, read_file: ReadFile = no_files) -> None:
         errors += _document(document, read_file)
     errors += _together(template)
     if errors:
-        raise TemplateError("validate", listed(errors))
+        raise TemplateError("validate", error_list(errors))
 
 
 def _document(document: Document, read_file: ReadFile) -> list[str]:
@@ -180,16 +181,16 @@ def _patch(patch: Patch, read_file: ReadFile) -> list[str]:
     errors = _described(patch) + _one_source(patch.file, patch.inline is not None)
     if patch.file:
         try:
-            data = read(read_file, patch.file)
+            data = patch_content(patch, read_file)
         except ValueError as error:
             errors.append(f"failed to access {quoted(patch.file)}: {error}")
         else:
-            errors += _failure(f"failed to validate patch {quoted(patch.file)}: ", check_patch, data)
+            errors += _failure(f"failed to validate patch {quoted(patch.file)}: ", forbidden.check, data)
     elif patch.inline is not None:
         if not patch.name and not patch.id_override:
             errors.append("either name or idOverride is required for inline patches")
-        data = patch.inline.text.encode()
-        errors += _failure(f"failed to validate inline patch {quoted(patch.title)}: ", check_patch, data)
+        prefix = f"failed to validate inline patch {quoted(patch.title)}: "
+        errors += _failure(prefix, forbidden.check, patch.inline.text)
     return errors
 
 
@@ -219,7 +220,7 @@ def _healthcheck(check: Healthcheck, read_file: ReadFile) -> list[str]:
     elif check.file:
         errors += _failure(f"healthcheck {title}: failed to access {quoted(check.file)}: ", read, read_file, check.file)
     errors += _described(check)
-    return [listed(errors)] if errors else []
+    return [error_list(errors)] if errors else []
 
 
 def _joined(results: list[list[str]], titles: list[str], what: str) -> list[str]:
