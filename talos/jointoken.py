@@ -82,9 +82,8 @@ def parse(text: str) -> JoinToken:
     if version is None:
         return JoinToken("plain", plain=text)
     try:
-        # The prefix may be there twice, and line breaks inside base64 do not count.
-        encoded = text.removeprefix(prefix).removeprefix(prefix).replace("\n", "").replace("\r", "")
-        content = gojson.loads(base64.b64decode(encoded, validate=True))
+        # The prefix may be there twice.
+        content = gojson.loads(_base64(text.removeprefix(prefix).removeprefix(prefix)))
         return _from_json(version, {} if content is None else content)
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"invalid join token: {error}") from None
@@ -102,8 +101,13 @@ def _from_json(version: Version, content: object) -> JoinToken:
         extra_data=None
         if extra is None
         else {gojson.string(key, "key"): gojson.string(value, f'extra_data["{key}"]') for key, value in extra.items()},
-        signature=None if signature is None else base64.b64decode(gojson.string(signature, "signature"), validate=True),
+        signature=None if signature is None else _base64(gojson.string(signature, "signature")),
     )
+
+
+def _base64(text: str) -> bytes:
+    """Strict but for line breaks, which do not count."""
+    return base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
 
 
 def _sign(base: str, extra_data: Mapping[str, str] | None) -> bytes:

@@ -89,8 +89,10 @@ def _api_url(url: str, token: str, tunnel: bool) -> str:
     parts = urlsplit(url)
     if not parts.scheme:
         raise ValueError(f'parse "{url}": missing protocol scheme')
-    if not parts.netloc:
-        raise ValueError(f'machine API URL "{url}" has no host')
+    if not parts.hostname or not url.isprintable() or " " in url:
+        raise ValueError(f'machine API URL "{url}" has no usable host')
+    if parts.port == 0:
+        raise ValueError(f'machine API URL "{url}" has no usable port')
     query = [(key, value) for key, value in parse_qsl(parts.query, keep_blank_values=True) if key != "jointoken"]
     query.append(("jointoken", token))
     if tunnel:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 
 from talos import yaml12
+from talos.yaml12 import scalars
 from talos.yamlwords import double_quoted
 
 
@@ -52,6 +53,6 @@ def parse_image_labels(text: str) -> dict[str, str] | None:
 
 
 def _text(node: yaml12.Node) -> str:
-    if node.kind != "scalar":
-        raise yaml12.YAMLError("a label has a single value", node.line)
+    if node.kind != "scalar" or node.tag == scalars.TIMESTAMP:
+        raise yaml12.YAMLError(f"a label has a single value, and dates need quotes (line {node.line})", node.line)
     return "" if node.is_null else node.value

@@ -106,7 +106,9 @@ def test_kernel_arguments_without_an_address_are_refused(line):
         kernelargs.parse_kernel_arguments(line)
 
 
-@pytest.mark.parametrize("url", ["omni.example", "//omni.example", "https:/x", "https://[::1"])
+@pytest.mark.parametrize(
+    "url", ["omni.example", "//omni.example", "https:/x", "https://[::1", "https://a b", "https://a:x", "https://a:0"]
+)
 def test_a_machine_api_url_needs_scheme_and_host(url):
     with pytest.raises(ValueError):
         kernelargs.join_options(url, "token")
@@ -157,6 +159,12 @@ labels = st.dictionaries(
 def test_image_labels_survive_META(labels):
     stripped = {key: value.strip() for key, value in labels.items()}
     assert meta.parse_image_labels(meta.encode_image_labels(labels)) == stripped
+
+
+@pytest.mark.parametrize("text", ["a", "machineLabels: a", "machineLabels: {a: [b]}", "machineLabels: {a: 2024-01-01}"])
+def test_labels_that_are_no_map_of_texts_are_refused(text):
+    with pytest.raises(yaml12.YAMLError):
+        meta.parse_image_labels(text)
 
 
 def test_service_accounts_and_people_are_told_apart():

@@ -37,6 +37,16 @@ def ident(resource: dict) -> str:
     return f"{resource['metadata']['type']}/{resource['metadata']['id']}"
 
 
+FOREIGN = [
+    # What YAML libraries and operating systems say after the place that is named.
+    re.compile(r"(?s)(error decoding (?:document at line \d+:\d+|template): ).*"),
+    re.compile(r"""(failed to access "[^"]*": ).*"""),
+    re.compile(r"""(failed to validate (?:inline )?patch "[^"]*": (?:decode error: )?)(?:yaml: |go-yaml ).*"""),
+]
+
+
 def own(text: str) -> str:
-    """An error without the words of the reference's YAML library, which follow the place it names."""
-    return re.sub(r"(?s)^(error decoding (?:document at line \d+:\d+|template)): .*", r"\1", text)
+    """An error without the words of others, of which only their being there is compared."""
+    for pattern in FOREIGN:
+        text = pattern.sub(r"\1", text)
+    return text
