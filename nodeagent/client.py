@@ -184,9 +184,14 @@ class NodeClient(NodeChannel):
         """Boot what ran before the last upgrade."""
         await self._one("Rollback", self._machine.Rollback(machine_pb2.RollbackRequest(), timeout=LONG_CALL))
 
-    async def upgrade_and_reboot(self, image: str, *, stage: bool = False, force: bool = False) -> str:
-        """The upgrade of Talos before 1.13: pulls within the call, then drains, installs and reboots by itself."""
-        request = machine_pb2.UpgradeRequest(image=image, preserve=True, stage=stage, force=force)
+    async def upgrade_and_reboot(
+        self, image: str, *, preserve: bool = True, stage: bool = False, force: bool = False
+    ) -> str:
+        """The upgrade of Talos before 1.13: pulls within the call, then drains, installs and reboots by itself.
+
+        In maintenance mode none of the three options is supported.
+        """
+        request = machine_pb2.UpgradeRequest(image=image, preserve=preserve, stage=stage, force=force)
         return str((await self._one("Upgrade", self._machine.Upgrade(request, timeout=INSTALL))).actor_id)
 
     # --- installation in steps (Talos 1.13 and later) -------------------------------------------------------------

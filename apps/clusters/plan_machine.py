@@ -151,7 +151,7 @@ def _image_missing(facts: Facts, live: Live, look: Look) -> Decision[Step] | Non
         return None
     reason = facts.schematic_error or "it was not asked yet"
     message = f"Waiting for the Image Factory to take schematic {facts.schematic[:8]} of {facts.name}: {reason}."
-    return look.stop("installed", "wait", message)
+    return look.stop("installed", "wait", message, SOON)
 
 
 def _install(facts: Facts, live: Live, look: Look) -> Decision[Step]:
@@ -238,8 +238,11 @@ def _rest(facts: Facts, live: Live, look: Look) -> Decision[Step]:
     if all(condition.name != "installed" for condition in look.conditions):
         look.met("installed", f"Talos {live.version} is installed.")
     look.met("configured", f"{facts.name} runs its config.")
-    if semver.parse(live.version) != semver.parse(facts.talos_version):
-        message = f"{facts.name} runs Talos {live.version}, wanted {facts.talos_version}: upgrades are not done yet."
+    if _differs(facts, live):
+        message = (
+            f"{facts.name} runs Talos {live.version} with schematic {live.schematic[:8] or 'unknown'}, wanted is "
+            f"{facts.talos_version} with {facts.schematic[:8] or 'the same'}: upgrades are not done yet."
+        )
         return look.stop("ready", "warn", message)
     if live.stage == "running" and live.ready:
         look.met("ready", f"{facts.name} is ready.")

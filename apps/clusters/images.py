@@ -1,0 +1,68 @@
+"""Which image and which disk a machine gets. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from apps.clusters.decision import listed
+from talos import schematic as schematics
+
+SMALLEST = 5 * 10**9
+"""Bytes that a disk must exceed to be chosen for an installation."""
+
+PREFIX = "siderolabs/"
+
+Disk = Mapping[str, Any]
+"""A disk as the gateway observes it: path, size, transport, readonly, cdrom, secondary, symlinks."""
+
+
+def wanted_schematic(
+    running: str,
+    installed_extensions: Sequence[str],
+    extensions: Sequence[str] | None,
+    kernel_args: Sequence[str] | None,
+) -> tuple[str, schematics.Schematic | None]:
+    """The id of the schematic a machine shall run, and its content if it has to be made known to the factory.
+
+    `running` is the id of the one it runs (empty if its image names none). Nothing asked for means: keep it.
+    """
+    if extensions is None and kernel_args is None and running:
+        return running, None
+    wanted = installed_extensions if extensions is None else extensions
+    names = sorted(name if "/" in name else PREFIX + name for name in wanted)
+    schematic = schematics.of_extensions(names, list(kernel_args or ()))
+    return schematic.id(), schematic
+
+
+def choose_disk(name: str, disks: Sequence[Disk], system_disk: str, disk: str, selector: str) -> tuple[str, str]:
+    """The disk to install on, or why none can be chosen: (path, "") or ("", sentence). Both empty: nothing reported.
+
+    An installed machine keeps its system disk; then the disk that was named; then the smallest that is large enough,
+    writable, and no part of something larger, USB disks last.
+    """
+    if system_disk:
+        return system_disk, ""
+    if not disks:
+        return "", ""
+    if disk:
+        return _named(name, disks, disk)
+    if selector:
+        return "", f"{name} has the disk selector “{selector}”, which is not evaluated yet: name its disk instead."
+    fitting = [item for item in disks if _fits(item)]
+    if not fitting:
+        return "", f"{name} has no disk of more than {SMALLEST // 10**9} GB that can be written to: name its disk."
+    best = min(fitting, key=lambda item: (item.get("transport") == "usb", int(item.get("size", 0)), str(item["path"])))
+    return str(best["path"]), ""
+
+
+def _named(name: str, disks: Sequence[Disk], wanted: str) -> tuple[str, str]:
+    for item in disks:
+        if wanted == item.get("path") or wanted in item.get("symlinks", ()):
+            return wanted, ""
+    has = listed(sorted(str(item.get("path")) for item in disks))
+    return "", f"{name} has no disk {wanted}; it has {has}. Name one of them."
+
+
+def _fits(disk: Disk) -> bool:
+    if disk.get("readonly") or disk.get("cdrom") or disk.get("secondary"):
+        return False
+    return int(disk.get("size", 0)) > SMALLEST
