@@ -13,7 +13,7 @@ import hmac
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from talos import gojson
@@ -34,9 +34,9 @@ class JoinToken:
     """A join token taken apart; ``plain`` is the text of the plain form and empty in the signed forms."""
 
     version: Version
-    plain: str = ""
+    plain: str = field(default="", repr=False)
     extra_data: dict[str, str] | None = None
-    signature: bytes | None = None
+    signature: bytes | None = field(default=None, repr=False)
 
     def verify(self, base: str) -> bool:
         """Whether this token is the base token, or was signed with it. One without a signature never is."""
@@ -128,7 +128,7 @@ class NodeUniqueToken:
     """
 
     fingerprint: str
-    token: str
+    token: str = field(repr=False)
 
     def encode(self) -> str:
         return gojson.dumps({"Fingerprint": self.fingerprint, "Token": self.token})

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -25,7 +25,7 @@ _LOG_DOCUMENT_NAME = "omni-kmsg"
 class JoinOptions:
     """Where a machine shall join. ``api_url`` is None where it is configured elsewhere; the host is on the overlay."""
 
-    api_url: str | None
+    api_url: str | None = field(repr=False)
     event_port: int
     log_port: int
     host: IPv6Address
@@ -88,17 +88,22 @@ def join_options(
 def _api_url(url: str, token: str, tunnel: bool) -> str:
     parts = urlsplit(url)
     if not parts.scheme:
-        raise ValueError(f'parse "{url}": missing protocol scheme')
+        raise ValueError(f'parse "{_shown(url)}": missing protocol scheme')
     if not parts.hostname or not url.isprintable() or " " in url:
-        raise ValueError(f'machine API URL "{url}" has no usable host')
+        raise ValueError(f'machine API URL "{_shown(url)}" has no usable host')
     if parts.port == 0:
-        raise ValueError(f'machine API URL "{url}" has no usable port')
+        raise ValueError(f'machine API URL "{_shown(url)}" has no usable port')
     query = [(key, value) for key, value in parse_qsl(parts.query, keep_blank_values=True) if key != "jointoken"]
     query.append(("jointoken", token))
     if tunnel:
         query = [(key, value) for key, value in query if key != "grpc_tunnel"] + [("grpc_tunnel", "true")]
     query.sort(key=lambda pair: pair[0])
     return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def _shown(url: str) -> str:
+    """A URL without its query, which holds the token."""
+    return url.partition("?")[0]
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class MachineAPI:
     host: str
     port: int
     tls: bool
-    join_token: str = ""
+    join_token: str = field(default="", repr=False)
     tunnel: bool = False
     """The machine asks for WireGuard inside gRPC."""
 
@@ -128,7 +133,7 @@ def parse_api_url(url: str) -> MachineAPI:
         url = f"grpc://{url}"
     parts = urlsplit(url)
     if not parts.hostname:
-        raise ValueError(f'machine API URL "{url}" has no host')
+        raise ValueError(f'machine API URL "{_shown(url)}" has no host')
     # The last of several equal keys is as good as any: nobody writes them twice.
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     return MachineAPI(

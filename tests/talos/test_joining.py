@@ -114,6 +114,18 @@ def test_a_machine_api_url_needs_scheme_and_host(url):
         kernelargs.join_options(url, "token")
 
 
+def test_tokens_show_in_no_error_and_no_representation():
+    token = jointoken.sign("canary", {"a": "b"})
+    options = kernelargs.join_options("https://a", "canary")
+    told = kernelargs.parse_kernel_arguments(" ".join(options.kernel_arguments()))
+    shown = [jointoken.parse("canary"), token, options, told, NodeUniqueToken("f", "canary")]
+    with pytest.raises(ValueError) as caught:
+        kernelargs.parse_kernel_arguments("siderolink.api=https://?jointoken=canary")
+    assert not any("canary" in text for text in [*map(repr, shown), str(caught.value)])
+    assert token.signature is not None
+    assert repr(token.signature) not in repr(token)
+
+
 def test_an_old_token_in_the_url_is_replaced():
     options = kernelargs.join_options("https://a?jointoken=old&grpc_tunnel=false", "new", tunnel=True)
     assert options.api_url == "https://a?grpc_tunnel=true&jointoken=new"
