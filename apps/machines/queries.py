@@ -1,8 +1,10 @@
 """Reading machines: one query for a list, whatever its filters; link, observation, status and cluster are joined in."""
 
+import json
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -144,3 +146,22 @@ def log_lines(machine: Machine, tail: int | None = None, after: int = 0) -> list
         lines = numbered + lines
     lines = [line for line in lines if line[0] > after]
     return lines if tail is None else lines[max(0, len(lines) - tail) :]
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A kernel log line taken apart; `level` is debug, info, warn or error, empty when the line says none."""
+
+    at: str
+    level: str
+    text: str
+
+
+def read_log_line(line: bytes) -> LogLine:
+    """Read a line as Talos sends it (JSON); anything else is shown as it came."""
+    try:
+        fields = json.loads(line)
+        text = str(fields["msg"]).split("\n")[0]
+        return LogLine(str(fields.get("talos-time", "")), str(fields.get("talos-level", "")), text)
+    except (ValueError, KeyError, TypeError):
+        return LogLine("", "", line.decode(errors="replace"))

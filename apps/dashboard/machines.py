@@ -1,0 +1,318 @@
+"""Pages of machines: the list, one machine, joining."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db.models import F, QuerySet
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+
+from apps.access.check import allowed
+from apps.dashboard.page import PageRequest, page, show
+from apps.machines import actions, queries, states
+from apps.machines.joinpage import join_arguments
+from apps.machines.models import JoinToken, Link, Machine, MachineEvent
+from nodeagent.inventory import node_addresses
+
+ROWS = 50
+LOG_TAIL = 200
+EVENTS_SHOWN = 40
+
+VIEWS = (("", "All", "all"), ("free=yes state=free", "Free", "free"), ("state=ready", "Running", "ready"),
+         ("state=degraded", "Degraded", "degraded"), ("state=off", "Not connected", "off"))  # fmt: skip
+"""Saved views: query, title, key of the count."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A machine as a row or a page shows it."""
+
+    machine: Machine
+    state: states.Shown
+    name: str
+    cluster: str | None
+    role: str
+    stale: bool
+    addresses: list[str]
+    since: Any
+
+
+def row_of(machine: Machine) -> Row:
+    """What is shown of one machine."""
+    observed = machine.observation
+    cluster = states.cluster_of(machine)
+    conditions = machine.status.conditions if hasattr(machine, "status") else []
+    member = getattr(machine, "cluster_machine", None)
+    since = max([item["since"] for item in conditions if item.get("since")], default=None)
+    return Row(
+        machine=machine,
+        state=states.machine_state(observed, cluster),
+        name=observed.hostname or machine.uuid[:8],
+        cluster=cluster,
+        role=member.role if member is not None else "",
+        stale=states.stale(observed, timezone.now()),
+        addresses=node_addresses(observed.addresses),
+        since=observed.connected_changed_at or since or machine.created_at,
+    )
+
+
+def _sorted(rows: QuerySet[Machine], sort: str) -> QuerySet[Machine]:
+    key, descending = sort.removeprefix("-"), sort.startswith("-")
+    first, *rest = queries.SORTS.get(key, queries.SORTS["name"])
+    order = F(first).desc(nulls_last=True) if descending else F(first).asc(nulls_last=True)
+    return rows.order_by(order, *rest)
+
+
+@page("machine.list")
+def machine_list(request: PageRequest) -> HttpResponse:
+    """The list of machines: filter, sort, live rows, more as one scrolls."""
+    query, sort = request.GET.get("q", ""), request.GET.get("sort", "name")
+    start = int(request.GET.get("from", "0")) if request.GET.get("from", "0").isdecimal() else 0
+    error = ""
+    try:
+        rows = queries.search(queries.machines(), query)
+    except ValueError as problem:
+        error, rows = str(problem), queries.machines()
+    total = rows.count()
+    window = list(_sorted(rows, sort)[start : start + ROWS])
+    more = start + len(window)
+    context = {
+        "rows": [row_of(machine) for machine in window],
+        "query": query,
+        "sort": sort,
+        "error": error,
+        "total": total,
+        "more": urlencode({"q": query, "sort": sort, "from": more}) if more < total else "",
+        "counts": queries.counts(),
+        "views": VIEWS,
+        "columns": _columns(query, sort),
+        "pending": Link.objects.filter(state=Link.PENDING).order_by("created_at")[:50],
+        "can_join": allowed(request.actor, "join-token.reveal"),
+    }
+    if start:
+        return render(request, "machines/rows.html", {**context, "organisation": request.organisation})
+    return show(request, "machines/list.html", context, "machines", "machine,link")
+
+
+_COLUMNS = (("name", "Machine"), ("state", "State"), ("cluster", "Cluster"), ("talos", "Talos"), ("", "Link, address"),
+            ("cores", "CPU · GB"), ("", "Labels"), ("joined", "Since"))  # fmt: skip
+
+
+def _columns(query: str, sort: str) -> list[dict[str, str]]:
+    columns = []
+    for key, title in _COLUMNS:
+        current = sort.removeprefix("-") == key != ""
+        descending = current and sort.startswith("-")
+        columns.append(
+            {
+                "title": title,
+                "href": "?" + urlencode({"q": query, "sort": key if descending or not current else f"-{key}"})
+                if key
+                else "",
+                "sorted": ("descending" if descending else "ascending") if current else "",
+            }
+        )
+    return columns
+
+
+@page("machine.list")
+def machine_row(request: PageRequest, uuid: str) -> HttpResponse:
+    """One row of the list, for a live swap."""
+    machine = queries.machines().filter(uuid=uuid).first()
+    if machine is None:
+        return HttpResponse(status=404)
+    return render(request, "machines/row.html", {"row": row_of(machine), "organisation": request.organisation})
+
+
+@page("machine.list")
+def pending_links(request: PageRequest) -> HttpResponse:
+    """Machines that called and are not registered yet, for a live swap."""
+    pending = Link.objects.filter(state=Link.PENDING).order_by("created_at")[:50]
+    links = [(link, states.link_state(link)) for link in pending]
+    return render(request, "machines/pending.html", {"links": links, "organisation": request.organisation})
+
+
+def _machine(uuid: str) -> Machine:
+    machine = queries.machines().filter(uuid=uuid).first()
+    if machine is None:
+        raise Http404(f"no machine {uuid} in this organisation")
+    return machine
+
+
+@page("machine.read")
+def machine_detail(request: PageRequest, uuid: str) -> HttpResponse:
+    """One machine: what it is, does and says."""
+    return show(
+        request, "machines/detail.html", _detail(request, uuid), "machines", "machine,machine-event,machine-log"
+    )
+
+
+@page("machine.read")
+def machine_overview(request: PageRequest, uuid: str) -> HttpResponse:
+    """The changing part of a machine's page, for a live swap."""
+    return render(request, "machines/overview.html", {"organisation": request.organisation, **_detail(request, uuid)})
+
+
+def _detail(request: PageRequest, uuid: str) -> dict[str, Any]:
+    machine = _machine(uuid)
+    member = getattr(machine, "cluster_machine", None)
+    conditions = list(machine.status.conditions) if hasattr(machine, "status") else []
+    if member is not None:
+        conditions += member.conditions
+    labels = queries.labels_of(machine)
+    return {
+        "row": row_of(machine),
+        "machine": machine,
+        "observed": machine.observation,
+        "link": getattr(machine, "link", None),
+        "member": member,
+        "conditions": conditions,
+        "own_labels": machine.labels,
+        "machine_labels": {key: value for key, value in labels.items() if key not in machine.labels},
+        "can_label": allowed(request.actor, "machine.label"),
+        "can_remove": allowed(request.actor, "machine.remove") and member is None,
+    }
+
+
+@page("machine.events")
+def machine_events(request: PageRequest, uuid: str) -> HttpResponse:
+    """The last events of a machine, for a live swap."""
+    machine = _machine(uuid)
+    events = MachineEvent.objects.filter(machine=machine).order_by("-id")[:EVENTS_SHOWN]
+    return render(
+        request, "machines/events.html", {"events": events, "machine": machine, "organisation": request.organisation}
+    )
+
+
+@page("machine.logs")
+def machine_logs(request: PageRequest, uuid: str) -> HttpResponse:
+    """The tail of a machine's kernel log, for a live swap; `?download` gives all that is kept."""
+    machine = _machine(uuid)
+    if "download" in request.GET:
+        text = b"\n".join(line for _, line in queries.log_lines(machine))
+        return HttpResponse(
+            text, content_type="text/plain", headers={"Content-Disposition": f'attachment; filename="{uuid}.log"'}
+        )
+    lines = [queries.read_log_line(line) for _, line in queries.log_lines(machine, tail=LOG_TAIL)]
+    return render(
+        request, "machines/logs.html", {"lines": lines, "machine": machine, "organisation": request.organisation}
+    )
+
+
+@page("machine.label")
+def machine_label(request: PageRequest, uuid: str) -> HttpResponse:
+    """Replace a machine's own labels by lines of `key=value`."""
+    machine = _machine(uuid)
+    if request.method == "POST":
+        pairs = [line.partition("=") for line in request.POST.get("labels", "").split() if line]
+        try:
+            actions.set_machine_labels(request.actor, machine, {key: value for key, _, value in pairs})
+        except ValidationError as error:
+            messages.error(request, " ".join(error.messages))
+    return redirect("machine", request.organisation.slug, machine.uuid)
+
+
+@page("machine.remove")
+def machine_remove(request: PageRequest, uuid: str) -> HttpResponse:
+    """Forget a machine."""
+    machine = _machine(uuid)
+    if request.method != "POST":
+        return redirect("machine", request.organisation.slug, uuid)
+    try:
+        actions.remove_machine(request.actor, machine)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+        return redirect("machine", request.organisation.slug, uuid)
+    messages.success(request, f"Machine {uuid[:8]} is forgotten. It comes back as a new one if it dials in again.")
+    return redirect("machines", request.organisation.slug)
+
+
+@page("join-token.list")
+def join(request: PageRequest) -> HttpResponse:
+    """How machines join: arguments, documents, tokens, and who arrives."""
+    now = timezone.now()
+    tokens = list(JoinToken.objects.order_by("-is_default", "name"))
+    chosen = next((t for t in tokens if str(t.id) == request.GET.get("token")), None)
+    chosen = chosen or next((t for t in tokens if t.is_default), tokens[0] if tokens else None)
+    tunnel = request.GET.get("tunnel") == "on"
+    context = {
+        "tokens": [(token, states.token_state(token, now)) for token in tokens],
+        "chosen": chosen,
+        "chosen_state": states.token_state(chosen, now) if chosen else None,
+        "tunnel": tunnel,
+        "join": join_arguments("●●●●●●", tunnel) if chosen else None,
+        "can_create": allowed(request.actor, "join-token.create"),
+        "machine_host": settings.CONFIG.machine_host,
+        "arrived": [row_of(machine) for machine in queries.machines().order_by("-created_at")[:6]],
+        "links": [
+            (link, states.link_state(link)) for link in Link.objects.filter(state=Link.PENDING).order_by("-id")[:6]
+        ],
+    }
+    return show(request, "machines/join.html", context, "join", "link,machine,join-token")
+
+
+@page("join-token.list")
+def arriving(request: PageRequest) -> HttpResponse:
+    """Who arrives, for a live swap."""
+    context = {
+        "organisation": request.organisation,
+        "arrived": [row_of(machine) for machine in queries.machines().order_by("-created_at")[:6]],
+        "links": [
+            (link, states.link_state(link)) for link in Link.objects.filter(state=Link.PENDING).order_by("-id")[:6]
+        ],
+    }
+    return render(request, "machines/arriving.html", context)
+
+
+@page("join-token.reveal")
+def join_secret(request: PageRequest, token_id: str, form: str) -> HttpResponse:
+    """The kernel arguments or documents with the token in them; audited."""
+    if request.method != "POST":
+        return HttpResponse(status=405)
+    row = JoinToken.objects.filter(id=token_id).first()
+    if row is None:
+        raise Http404("no such join token")
+    join = join_arguments(actions.reveal_join_token(request.actor, row), request.GET.get("tunnel") == "on")
+    text = join.kernel_arguments if form == "arguments" else join.documents
+    return HttpResponse(text, content_type="text/plain", headers={"Cache-Control": "no-store"})
+
+
+@page("join-token.create")
+def join_token_create(request: PageRequest) -> HttpResponse:
+    """Make a join token from the form of the join page."""
+    if request.method == "POST":
+        days = request.POST.get("days", "")
+        expires = timezone.now() + timedelta(days=int(days)) if days.isdecimal() and int(days) else None
+        try:
+            made = actions.create_join_token(request.actor, request.POST.get("name", ""), expires)
+            return redirect(f"{_join_url(request)}?token={made.row.id}")
+        except ValidationError as error:
+            messages.error(request, " ".join(error.messages))
+    return redirect("join", request.organisation.slug)
+
+
+@page("join-token.update")
+def join_token_change(request: PageRequest, token_id: str, act: str) -> HttpResponse:
+    """Revoke a join token, or make it the default."""
+    row = JoinToken.objects.filter(id=token_id).first()
+    if row is None:
+        raise Http404("no such join token")
+    if request.method == "POST":
+        try:
+            if act == "revoke":
+                actions.revoke_join_token(request.actor, row)
+            else:
+                actions.update_join_token(request.actor, row, make_default=True)
+        except ValidationError as error:
+            messages.error(request, " ".join(error.messages))
+    return redirect("join", request.organisation.slug)
+
+
+def _join_url(request: PageRequest) -> str:
+    return f"/o/{request.organisation.slug}/join"

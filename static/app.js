@@ -1,0 +1,88 @@
+// What pages do by themselves: theme, copying, dialogs, ticking times, keys, and live values. No framework.
+import { startLive } from "./live.js";
+
+const root = document.documentElement;
+
+document.addEventListener("click", async (event) => {
+  const el = event.target.closest("[data-theme-toggle], [data-copy], [data-copy-from], [data-reveal], [data-open], [data-close]");
+  if (!el) return;
+  if (el.matches("[data-theme-toggle]")) {
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    localStorage.setItem("theme", root.dataset.theme);
+  } else if (el.matches("[data-copy]")) {
+    await copy(el, el.closest(".code").querySelector("pre").innerText.replace(/^[$#] /gm, ""));
+  } else if (el.matches("[data-copy-from]")) {
+    await copy(el, await secret(el.dataset.copyFrom));
+  } else if (el.matches("[data-reveal]")) {
+    el.closest(".code").querySelector("pre").textContent = await secret(el.dataset.reveal);
+    el.remove();
+  } else if (el.dataset.open) {
+    document.getElementById(el.dataset.open).showModal();
+  } else if (el.matches("[data-close]")) {
+    el.closest("dialog").close();
+  }
+});
+
+/** A text with its secret: a request of its own, which the server audits. */
+async function secret(url) {
+  const token = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+  const answer = await fetch(url, { method: "POST", headers: { "X-CSRFToken": token } });
+  if (!answer.ok) throw new Error(`the server refused: ${answer.status}`);
+  return answer.text();
+}
+
+async function copy(button, text) {
+  const label = button.lastChild;
+  const before = label.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    label.textContent = "Copied";
+  } catch {
+    label.textContent = "Cannot copy here";
+  }
+  setTimeout(() => { label.textContent = before; }, 1500);
+}
+
+// A dangerous act needs the object's name typed.
+document.addEventListener("input", (event) => {
+  const input = event.target.closest("[data-must-type]");
+  if (input) input.closest("dialog").querySelector(".kill").disabled = input.value !== input.dataset.mustType;
+});
+
+// Choices that load something else at once.
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("input, textarea, select, [contenteditable]") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const rows = [...document.querySelectorAll("tbody tr[id]")];
+  const at = rows.indexOf(document.activeElement?.closest("tr"));
+  const go = (row) => row?.querySelector("a")?.focus();
+  if (event.key === "/") {
+    const filter = document.querySelector("[data-filter]");
+    if (filter) { event.preventDefault(); filter.focus(); }
+  } else if (event.key === "j") go(rows[Math.min(at + 1, rows.length - 1)]);
+  else if (event.key === "k") go(rows[Math.max(at - 1, 0)]);
+});
+
+// How long something has lasted ticks here, so that the server need not say it again.
+export function span(seconds) {
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86400) {
+    const hours = Math.floor(seconds / 3600), minutes = Math.floor(seconds / 60) % 60;
+    return hours < 10 && minutes ? `${hours} h ${String(minutes).padStart(2, "0")}` : `${hours} h`;
+  }
+  return `${Math.floor(seconds / 86400)} d`;
+}
+
+setInterval(() => {
+  for (const el of document.querySelectorAll("time[data-since]")) {
+    const text = span(Math.max(0, Math.floor((Date.now() - Date.parse(el.dateTime)) / 1000)));
+    if (el.textContent !== text) el.textContent = text;
+  }
+}, 1000);
+
+startLive();
