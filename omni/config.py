@@ -31,6 +31,8 @@ class Config:
     url: str = ""
     advertise: str = ""  # host or address that machines dial, when it is not that of `url`
     wireguard_port: int = 50180
+    certificate: str = ""  # PEM file of a certificate that machines trust by themselves; else our own authority's
+    certificate_key: str = ""
     database_url: str = ""  # as omni_app, which cannot bypass row-level security
     owner_database_url: str = ""  # as the role that owns the tables, for migrations
     redis_url: str = ""
@@ -49,6 +51,8 @@ class Config:
             raise ConfigError(f"OMNI_WIREGUARD_PORT is {port!r}; give a UDP port from 1 to 65535")
         if config.log not in ("console", "json"):
             raise ConfigError(f"OMNI_LOG is {config.log!r}; give console or json")
+        if bool(config.certificate) != bool(config.certificate_key):
+            raise ConfigError("OMNI_CERTIFICATE and OMNI_CERTIFICATE_KEY go together; give both files or neither")
         config = replace(config, data=Path(config.data).absolute(), wireguard_port=int(port))
         split_address(config.listen)
         return config
@@ -78,6 +82,17 @@ class Config:
         """The host or address that machines dial: as told, or that of the public URL, or this machine's own."""
         host = self.advertise or urlsplit(self.url).hostname or split_address(self.listen)[0]
         return own_address() if host in ("0.0.0.0", "::") else host  # noqa: S104 (what an open listener is called)
+
+    @property
+    def machine_port(self) -> int:
+        """The TCP port that machines dial: that of the public URL if it is given, else the one we listen on."""
+        given = urlsplit(self.url)
+        return given.port or (443 if self.url else split_address(self.listen)[1])
+
+    @property
+    def trusted_certificate(self) -> bool:
+        """Whether machines can be told `https://`: Talos trusts public authorities only."""
+        return bool(self.certificate)
 
     @property
     def app_dsn(self) -> str:

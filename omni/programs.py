@@ -84,8 +84,8 @@ def gateway(config: Config) -> None:
             advertise=config.machine_host,
             wireguard_port=config.wireguard_port,
             dsn=config.app_dsn,
-            certificate=config.data / "server.crt",
-            key=config.data / "server.key",
+            certificate=Path(config.certificate) if config.certificate else config.data / "server.crt",
+            key=Path(config.certificate_key) if config.certificate_key else config.data / "server.key",
         )
     )
 
