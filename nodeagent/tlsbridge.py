@@ -90,6 +90,8 @@ class TlsBridge:
             await tls.relay((reader, writer), stream)
         except OSError as error:  # ssl.SSLError and TimeoutError are OSErrors
             self.last_error = error
+        except asyncio.CancelledError:
+            pass  # the bridge closes; asyncio reports a cancelled connection as a failure
         finally:
             writer.close()
             self._connections.discard(task)

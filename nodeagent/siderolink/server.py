@@ -21,7 +21,14 @@ from talos.gen import security_pb2_grpc
 from talos.gen.sidero import events_pb2_grpc, link_pb2_grpc
 from talos.siderolink import API_PORT, LOG_PORT
 
+_CROWD = [
+    # After a restart all machines call at once; grpcio turns calls away when more than 1,000 wait for their turn.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
+]
+
 _MACHINE_API = [
+    *_CROWD,
     ("grpc.max_receive_message_length", 64 * 1024),
     ("grpc.keepalive_time_ms", 60_000),  # finds streams whose machine is gone
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -88,13 +95,13 @@ class SideroLinkServer:
 
 
 def _event_service(engine: Engine, sink: EventSink) -> OverlayService:
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", events.MESSAGE_LIMIT)])
+    server = grpc.aio.server(options=[*_CROWD, ("grpc.max_receive_message_length", events.MESSAGE_LIMIT)])
     events_pb2_grpc.add_EventSinkServiceServicer_to_server(EventReceiver(sink), server)
     return OverlayService(engine, API_PORT, server)
 
 
 def _trust_service(engine: Engine, authority: TrustAuthority) -> OverlayService:
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", trustd.REQUEST_LIMIT)])
+    server = grpc.aio.server(options=[*_CROWD, ("grpc.max_receive_message_length", trustd.REQUEST_LIMIT)])
     servicer = Trustd(authority)
     security_pb2_grpc.add_SecurityServiceServicer_to_server(servicer, server)
     return OverlayService(engine, trustd.PORT, server, servicer.tls_for)

@@ -22,7 +22,7 @@ GENERATED = SOURCES.parent / "gen"
 
 def compile_sources(target: Path) -> None:
     """Compile every source into `target`/talos/gen. Raises RuntimeError when protoc refuses one."""
-    from grpc_tools import protoc
+    from grpc_tools import protoc  # type: ignore[import-untyped]
 
     names = [path.relative_to(SOURCES).as_posix() for path in sorted(SOURCES.rglob("*.proto"))]
     arguments = [

@@ -173,7 +173,7 @@ class Served:
 async def serve(node: FakeNode, identity: CertKey, client_ca: bytes | None = None) -> AsyncIterator[Served]:
     """The node behind TLS with a certificate; with `client_ca` callers need one too."""
     path = new_socket_path()
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=[("grpc.server.max_pending_requests", 100_000)])
     machine_pb2_grpc.add_MachineServiceServicer_to_server(node, server)
     state_pb2_grpc.add_StateServicer_to_server(node, server)
     storage_pb2_grpc.add_StorageServiceServicer_to_server(node, server)
