@@ -11,12 +11,15 @@ from django.core.asgi import get_asgi_application
 
 django = get_asgi_application()  # sets Django up; what follows imports models
 
+from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from apps.reconcile.changes import relay  # noqa: E402
 from omni.websockets import SameOrigin, websocket_urls  # noqa: E402
 
-_routed = ProtocolTypeRouter({"http": django, "websocket": SameOrigin(URLRouter(websocket_urls()))})
+_routed = ProtocolTypeRouter(
+    {"http": django, "websocket": SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urls())))}
+)
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -9,4 +9,5 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("metrics", health.metrics),
     path("accounts/", include("allauth.urls")),
+    path("api/v1/", include("apps.api.urls")),
 ]

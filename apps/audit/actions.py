@@ -4,6 +4,7 @@ from typing import Any
 
 from apps.access.actor import Actor
 from apps.audit.models import AuditRecord
+from apps.reconcile.outbox import changed
 
 
 def record(
@@ -16,7 +17,7 @@ def record(
     **details: Any,
 ) -> None:
     """Add one audit row in the transaction at hand. `details` are JSON values and never secrets."""
-    AuditRecord.new(
+    row = AuditRecord.new(
         actor_kind=actor.kind,
         actor_id=actor.id,
         actor_name=actor.name,
@@ -29,3 +30,4 @@ def record(
         source=actor.source,
         details=details,
     )
+    changed("audit", row.id, actor.organisation_id)

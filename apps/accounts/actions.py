@@ -1,0 +1,188 @@
+"""Changing who may act: organisations, members, tokens, sign-in links. Each checks, writes and audits."""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from apps.access.actor import ROLES, Actor, system
+from apps.access.check import allowed, check
+from apps.accounts.models import ApiToken, Membership, SignInLink, User
+from apps.audit.actions import record
+from apps.reconcile.outbox import changed
+from apps.tenants import lookups
+from apps.tenants.ids import uuid7
+from apps.tenants.models import Organisation
+from apps.tenants.scope import tenant_scope
+
+TOKEN_PREFIX = "omni_"  # noqa: S105 (so that scanners recognise one that leaked)
+SIGN_IN_LINK_LIFE = timedelta(hours=1)
+INVITATION_LIFE = timedelta(days=7)
+_FIRST_RUN_LOCK = 0x66697273
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A new credential: the one time that its secret is there to be shown."""
+
+    row: ApiToken
+    secret: str
+
+
+@dataclass(frozen=True)
+class Invited:
+    """A new member; with the path of a one-time sign-in link if the account is new too."""
+
+    membership: Membership
+    sign_in_path: str | None
+
+
+def create_organisation(name: str, slug: str, owner: User, made_by: str = "first run") -> Organisation:
+    """Make an organisation with its first owner. Raises `ValidationError` when the slug is taken or not allowed."""
+    organisation = Organisation(id=uuid7(), name=name, slug=slug)
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", slug):
+        raise ValidationError(f"{slug!r} cannot be in an address; use lower-case letters, digits and inner hyphens")
+    with tenant_scope(organisation.id):
+        try:
+            with transaction.atomic():
+                organisation.save(force_insert=True)
+        except IntegrityError:
+            raise ValidationError(f"an organisation {slug!r} exists already; choose another short name") from None
+        Membership.new(user=owner, role="owner")
+        actor = system(organisation.id, made_by)
+        record(actor, "organisation.create", "organisation", organisation.id, slug, owner=owner.email)
+    return organisation
+
+
+def make_first_owner(email: str, name: str, password: str | None, slug: str, organisation_name: str) -> User:
+    """Make the first account and organisation of an installation.
+
+    Raises `ValidationError` when it has an owner already: two at once cannot both be first.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST_RUN_LOCK])
+        if lookups.organisations():
+            raise ValidationError("this installation has an owner already; ask them to invite you")
+        user, _ = User.objects.get_or_create(email=email.lower(), defaults={"name": name})
+        user.name = name
+        user.set_password(password)
+        user.save()
+        create_organisation(organisation_name, slug, user)
+    return user
+
+
+def add_member(actor: Actor, email: str, role: str) -> Invited:
+    """Give a person a role. Raises `Denied`, `ValidationError`. Nobody gives a role above their own.
+
+    Only an account made by this call gets a sign-in link: for one that exists it would let its inviter take it over.
+    """
+    check(actor, "member.invite", email)
+    _check_role(actor, role)
+    user = User.objects.filter(email=email.lower()).first()
+    path = None
+    if user is None:
+        user = User.objects.create_user(email)
+        path = make_sign_in_link(user, INVITATION_LIFE)
+    elif Membership.objects.filter(user=user).exists():
+        raise ValidationError({"email": f"{email} is a member already; change the role instead"})
+    membership = Membership.new(user=user, role=role)
+    record(actor, "member.invite", "member", membership.id, user.email, role=role)
+    changed("member", membership.id, actor.organisation_id)
+    return Invited(membership, path)
+
+
+def update_member(actor: Actor, membership: Membership, role: str) -> None:
+    """Change a member's role. Raises `Denied`, `ValidationError`; the last owner stays one."""
+    check(actor, "member.update", membership.user.email)
+    _check_role(actor, role)
+    _check_role(actor, membership.role)
+    if role != "owner":
+        _keep_an_owner(membership)
+    before, membership.role = membership.role, role
+    membership.save(update_fields=["role"])
+    record(actor, "member.update", "member", membership.id, membership.user.email, before=before, after=role)
+    changed("member", membership.id, actor.organisation_id)
+
+
+def remove_member(actor: Actor, membership: Membership) -> None:
+    """End a membership, and with it every token of that person here. Raises `Denied`, `ValidationError`."""
+    check(actor, "member.remove", membership.user.email)
+    _check_role(actor, membership.role)
+    _keep_an_owner(membership)
+    ApiToken.objects.filter(user=membership.user, revoked_at=None).update(revoked_at=timezone.now())
+    record(actor, "member.remove", "member", membership.id, membership.user.email, role=membership.role)
+    changed("member", membership.id, actor.organisation_id)
+    membership.delete()
+
+
+def create_api_token(actor: Actor, user: User, name: str, role: str, expires_at: datetime | None = None) -> Shown:
+    """Make a token that acts for `user` with at most `role`. Raises `Denied`, `ValidationError`."""
+    check(actor, "api-token.create", name)
+    _check_role(actor, role)
+    if expires_at is not None and expires_at <= timezone.now():
+        raise ValidationError(f"{expires_at:%Y-%m-%d %H:%M} is past; give a later time or none")
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    row = ApiToken.new(name=name, user=user, role=role, token_hash=token_hash(secret), expires_at=expires_at)
+    record(actor, "api-token.create", "api-token", row.id, name, role=role, user=user.email)
+    changed("api-token", row.id, actor.organisation_id)
+    return Shown(row, secret)
+
+
+def revoke_api_token(actor: Actor, row: ApiToken) -> None:
+    """End a token at once: one's own, or anybody's for an admin. Raises `Denied`."""
+    own = allowed(actor, "api-token.revoke") and actor.id == str(row.user_id)
+    if not own:
+        check(actor, "member.update", f"API token {row.name}")
+    if row.revoked_at is None:
+        row.revoked_at = timezone.now()
+        row.save(update_fields=["revoked_at"])
+        record(actor, "api-token.revoke", "api-token", row.id, row.name)
+        changed("api-token", row.id, actor.organisation_id)
+
+
+def make_sign_in_link(user: User, life: timedelta = SIGN_IN_LINK_LIFE) -> str:
+    """The path of a link that signs `user` in once, within `life`. Whoever calls this answers for who gets it."""
+    secret = secrets.token_urlsafe(32)
+    SignInLink.objects.create(token_hash=token_hash(secret), user=user, expires_at=timezone.now() + life)
+    return f"/accounts/link/{secret}"
+
+
+def use_sign_in_link(secret: str) -> User:
+    """The person of an unused link, which is used up by this. Raises `ValidationError`."""
+    used = SignInLink.objects.filter(
+        token_hash=token_hash(secret), used_at=None, expires_at__gt=timezone.now(), user__is_active=True
+    ).update(used_at=timezone.now())
+    if not used:
+        raise ValidationError("this link was used already or is too old; ask for a new one")
+    return SignInLink.objects.select_related("user").get(token_hash=token_hash(secret)).user
+
+
+def sign_in_link_works(secret: str) -> bool:
+    """Whether `use_sign_in_link` would accept it now."""
+    return SignInLink.objects.filter(
+        token_hash=token_hash(secret), used_at=None, expires_at__gt=timezone.now(), user__is_active=True
+    ).exists()
+
+
+def token_hash(secret: str) -> bytes:
+    """What is stored of a token: 32 random bytes need no slow hash."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _check_role(actor: Actor, role: str) -> None:
+    if role not in ROLES:
+        raise ValidationError(f"{role!r} is not a role; choose one of {', '.join(ROLES)}")
+    if actor.kind != "system" and (actor.role is None or ROLES.index(role) > ROLES.index(actor.role)):
+        raise ValidationError(f"{actor.name} is {actor.role} and cannot give, change or take the role {role}")
+
+
+def _keep_an_owner(membership: Membership) -> None:
+    owners = Membership.objects.select_for_update().filter(role="owner")
+    if membership.role == "owner" and len(owners) == 1:
+        raise ValidationError(f"{membership.user.email} is the last owner; make somebody else an owner first")

@@ -1,0 +1,137 @@
+"""REST: members and API tokens."""
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from rest_framework import mixins, serializers, status
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from apps.access.check import allowed
+from apps.accounts import actions
+from apps.accounts.models import ROLE_CHOICES, ApiToken, Membership
+from apps.api.base import TenantRequest, TenantViewSet
+from apps.api.routing import TenantRouter
+
+router = TenantRouter()
+
+
+class MemberSerializer(serializers.ModelSerializer[Membership]):
+    email = serializers.EmailField(source="user.email", read_only=True)
+    name = serializers.CharField(source="user.name", read_only=True)
+    last_sign_in_at = serializers.DateTimeField(source="user.last_login", read_only=True)
+
+    class Meta:
+        model = Membership
+        fields = ["id", "email", "name", "role", "created_at", "last_sign_in_at"]
+
+
+class InvitationSerializer(serializers.Serializer[Any]):
+    email = serializers.EmailField()
+    role = serializers.ChoiceField(choices=ROLE_CHOICES)
+
+
+class InvitedSerializer(serializers.Serializer[Any]):
+    member = MemberSerializer()
+    sign_in_path = serializers.CharField(
+        allow_null=True, help_text="One-time sign-in link of an account made by this; shown once."
+    )
+
+
+@router.resource("members")
+class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewSet):
+    """The people of the organisation and their roles."""
+
+    kind = "member"
+    verbs: ClassVar[dict[str, str]] = {
+        "list": "member.list",
+        "retrieve": "member.list",
+        "create": "member.invite",
+        "partial_update": "member.update",
+        "destroy": "member.remove",
+    }
+    serializer_class = MemberSerializer
+    filterset_fields = ["role"]
+    sorts: ClassVar[dict[str, tuple[str, ...]]] = {"email": ("user__email",), "joined": ("created_at",)}
+
+    def get_queryset(self) -> QuerySet[Membership]:
+        return Membership.objects.select_related("user")
+
+    def search(self, rows: QuerySet[Membership], text: str) -> QuerySet[Membership]:
+        return rows.filter(user__email__icontains=text)
+
+    def create(self, request: TenantRequest, slug: str) -> Response:
+        """Give somebody a role. For an address without an account, one is made, with a one-time link to sign in."""
+        given = InvitationSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        invited = actions.add_member(request.actor, given.validated_data["email"], given.validated_data["role"])
+        answer = {"member": invited.membership, "sign_in_path": invited.sign_in_path}
+        return Response(InvitedSerializer(answer).data, status=status.HTTP_201_CREATED)
+
+    def partial_update(self, request: TenantRequest, slug: str, id: str) -> Response:
+        """Change a member's role."""
+        membership = self.get_object()
+        given = self.get_serializer(membership, data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        actions.update_member(request.actor, membership, given.validated_data.get("role", membership.role))
+        return Response(self.get_serializer(membership).data)
+
+    def destroy(self, request: TenantRequest, slug: str, id: str) -> Response:
+        """End a membership and revoke that person's API tokens here."""
+        actions.remove_member(request.actor, self.get_object())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class ApiTokenSerializer(serializers.ModelSerializer[ApiToken]):
+    user = serializers.EmailField(source="user.email", read_only=True)
+
+    class Meta:
+        model = ApiToken
+        fields = ["id", "name", "user", "role", "created_at", "expires_at", "last_used_at", "revoked_at"]
+        read_only_fields = ["id", "created_at", "last_used_at", "revoked_at"]
+
+
+class NewApiTokenSerializer(ApiTokenSerializer):
+    secret = serializers.CharField(read_only=True, help_text="The token itself; shown once.")
+
+    class Meta(ApiTokenSerializer.Meta):
+        fields = [*ApiTokenSerializer.Meta.fields, "secret"]
+
+
+@router.resource("api-tokens")
+class ApiTokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewSet):
+    """Credentials for programs: one's own, and everybody's for admins."""
+
+    kind = "api-token"
+    verbs: ClassVar[dict[str, str]] = {
+        "list": "api-token.list",
+        "retrieve": "api-token.list",
+        "create": "api-token.create",
+        "revoke": "api-token.revoke",
+    }
+    serializer_class = ApiTokenSerializer
+    filterset_fields = ["role"]
+    sorts: ClassVar[dict[str, tuple[str, ...]]] = {"created": ("created_at",), "name": ("name",)}
+
+    def get_queryset(self) -> QuerySet[ApiToken]:
+        rows = ApiToken.objects.select_related("user")
+        everybodys = allowed(self.request.actor, "member.update")
+        return rows if everybodys else rows.filter(user_id=self.request.actor.id)
+
+    def create(self, request: TenantRequest, slug: str) -> Response:
+        """Make a token that acts for the caller, with a role no higher than the caller's."""
+        given = NewApiTokenSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        values = given.validated_data
+        made = actions.create_api_token(
+            request.actor, request.user, values["name"], values["role"], values.get("expires_at")
+        )
+        answer = NewApiTokenSerializer(made.row).data | {"secret": made.secret}
+        return Response(answer, status=status.HTTP_201_CREATED)
+
+    @action(detail=True, methods=["post"])
+    def revoke(self, request: TenantRequest, slug: str, id: str) -> Response:
+        """End a token at once."""
+        token = self.get_object()
+        actions.revoke_api_token(request.actor, token)
+        return Response(self.get_serializer(token).data)

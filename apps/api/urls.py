@@ -1,0 +1,23 @@
+"""`/api/v1/`: everything an app put on its router, the caller's own view, and the schema."""
+
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularYAMLAPIView
+
+from apps.api import problems
+from apps.api.me import MeView, OrganisationsView
+from apps.api.registry import routers
+from apps.tenants.api import OrganisationViewSet
+
+urlpatterns = [
+    path("schema", SpectacularYAMLAPIView.as_view(), name="api-schema"),
+    path("schema.json", SpectacularJSONAPIView.as_view(), name="api-schema-json"),
+    path("me", MeView.as_view(), name="api-me"),
+    path("organisations", OrganisationsView.as_view(), name="api-organisations"),
+    path(
+        "organisations/<slug:slug>",
+        OrganisationViewSet.as_view({"get": "retrieve", "patch": "partial_update"}),
+        name="api-organisation",
+    ),
+    *(path("organisations/", include(router.urls())) for router in routers()),
+    re_path(r".*", problems.not_found),
+]
