@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from talos import kernelargs
+from apps.machines.models import JoinToken, Link
+from apps.tenants.sealing import unseal
+from talos import kernelargs, siderolink
 
 
 @dataclass(frozen=True)
@@ -32,3 +34,26 @@ def join_arguments(token: str, tunnel: bool = False) -> JoinTexts:
         encoded = options.api_url.rpartition("jointoken=")[2] if options.api_url else ""
         arguments, documents = arguments.replace(encoded, token), documents.replace(encoded, token)
     return JoinTexts(arguments, documents)
+
+
+def machine_documents(link: Link) -> str:
+    """The join documents for the configuration of one machine: complete, with the token it joined with.
+
+    A configuration without the SideroLink document would end the link of a machine that joined by documents. A machine
+    whose join token is gone gets the organisation's default token; it proves itself by its unique token anyway.
+    """
+    row = link.join_token or JoinToken.objects.filter(is_default=True).first()
+    if row is None:
+        return join_documents()
+    token = unseal(bytes(row.sealed), row.organisation_id, row.id).decode()
+    return join_arguments(token, tunnel=link.transport == "grpc").documents
+
+
+def join_documents() -> str:
+    """Where events and kernel logs go, as configuration documents; the link itself is left as it is."""
+    return kernelargs.JoinOptions(
+        api_url=None,
+        event_port=siderolink.API_PORT,
+        log_port=siderolink.LOG_PORT,
+        host=siderolink.server_address(),
+    ).documents()

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from apps.machines import nodes, plan
+from apps.machines.joinpage import join_documents
 from apps.machines.models import Machine, MachineStatus
 from apps.reconcile.conditions import Condition, merge
 from apps.reconcile.outbox import changed
@@ -14,7 +15,6 @@ from apps.reconcile.registry import Outcome
 from apps.tenants.scope import tenant_scope
 from nodeagent import errors
 from nodeagent.client import NodeClient
-from talos import kernelargs, siderolink
 from talos.config.document import ConfigError
 from talos.resources import types
 
@@ -26,16 +26,6 @@ class _Look:
     facts: plan.Facts
     address: str
     uuid: str
-
-
-def join_documents() -> str:
-    """Where events and kernel logs go, as configuration documents."""
-    return kernelargs.JoinOptions(
-        api_url=None,
-        event_port=siderolink.API_PORT,
-        log_port=siderolink.LOG_PORT,
-        host=siderolink.server_address(),
-    ).documents()
 
 
 def _sha(text: str) -> str:
