@@ -1,0 +1,93 @@
+"""`python -m nodeagent.simulator`: start simulated machines and keep them running."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import resource
+import signal
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from nodeagent.simulator.fleet import Fleet, FleetOptions
+from nodeagent.simulator.image import Image
+from nodeagent.simulator.timings import Timings
+
+FILES_PER_MACHINE = 16
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m nodeagent.simulator", description="Simulated Talos machines.")
+    parser.add_argument(
+        "--api", metavar="URL", help="machine API with its join token: grpc://HOST:PORT?jointoken=TOKEN"
+    )
+    parser.add_argument("--machines", type=int, default=1, metavar="N")
+    parser.add_argument("--transport", choices=("udp", "grpc"), default="udp", help="how WireGuard packets travel")
+    parser.add_argument("--talos-version", default="1.13.8", metavar="VERSION", help="of the boot medium")
+    parser.add_argument("--schematic", default="", metavar="ID", help="of the boot medium")
+    parser.add_argument("--factory", default="https://factory.talos.dev/", metavar="URL", help="maker of the medium")
+    parser.add_argument(
+        "--listen-base", metavar="127.A.B.C", help="also listen on this host: the first machine here, the next one up"
+    )
+    parser.add_argument("--state", type=Path, metavar="DIR", help="keep disks here; in memory without it")
+    parser.add_argument("--seed", default="talos", help="names the hardware: the same seed, the same machines")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="PEM roots for an https:// API")
+    parser.add_argument("--slowness", type=float, default=1.0, metavar="FACTOR", help="scales all delays")
+    parser.add_argument("--verbose", action="store_true")
+    return parser.parse_args()
+
+
+def with_transport(url: str, transport: str) -> str:
+    """The URL asking for a tunnel, or not."""
+    parts = urlsplit(url if "://" in url else f"grpc://{url}")
+    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "grpc_tunnel"]
+    if transport == "grpc":
+        query.append(("grpc_tunnel", "true"))
+    return urlunsplit(parts._replace(query=urlencode(sorted(query))))
+
+
+async def run(options: FleetOptions) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with Fleet(options) as fleet:
+        waiting = {asyncio.create_task(stop.wait()), asyncio.create_task(fleet.wait())}
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        for task in done:
+            task.result()
+
+
+def main() -> None:
+    given = arguments()
+    logging.basicConfig(
+        level=logging.DEBUG if given.verbose else logging.INFO, format="%(asctime)s %(name)s: %(message)s"
+    )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError):
+        wanted = 256 + given.machines * FILES_PER_MACHINE
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
+    version = given.talos_version if given.talos_version.startswith("v") else f"v{given.talos_version}"
+    asyncio.run(
+        run(
+            FleetOptions(
+                machines=given.machines,
+                api=with_transport(given.api, given.transport) if given.api else None,
+                image=Image(version, given.schematic),
+                seed=given.seed,
+                listen_base=given.listen_base,
+                state=given.state,
+                timings=Timings().scaled(given.slowness),
+                trusted_roots=given.ca.read_bytes() if given.ca else None,
+                factory=given.factory,
+            )
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""etcd as a control plane shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from nodeagent.simulator import node
+from nodeagent.simulator.calls import Call, Implementation, Refusal, unknown
+from nodeagent.simulator.etcd import VERSION, EtcdCluster, EtcdError, Member, MemberNotFound
+from nodeagent.simulator.rpc.life import require_control_plane
+from talos.gen.machine import etcd_pb2
+
+
+def _member(call: Call, what: str) -> tuple[EtcdCluster, Member]:
+    """This machine's cluster and member; Refusal when it has none."""
+    boot = call.boot
+    require_control_plane(boot, what)
+    data = boot.machine.disk.contents.etcd
+    cluster = boot.machine.world.etcd.cluster(data.cluster) if data else None
+    if boot.member is None or cluster is None:
+        raise unknown("failed to create etcd client: etcd is not running")
+    return cluster, boot.member
+
+
+async def member_list(call: Call, request: etcd_pb2.EtcdMemberListRequest) -> etcd_pb2.EtcdMemberListResponse:
+    cluster, _ = _member(call, "member list")
+    if not request.query_local and not cluster.has_quorum:
+        raise unknown("failed to list etcd members: context deadline exceeded")
+    members = [
+        etcd_pb2.EtcdMember(
+            id=member.id,
+            hostname=member.name,
+            peer_urls=[f"https://{member.url_host}:2380"],
+            client_urls=[f"https://{member.url_host}:2379"],
+        )
+        for _, member in sorted(cluster.members.items())
+    ]
+    names = [member.hostname for member in members]
+    return etcd_pb2.EtcdMemberListResponse(messages=[etcd_pb2.EtcdMembers(legacy_members=names, members=members)])
+
+
+async def status(call: Call, request: Empty) -> etcd_pb2.EtcdStatusResponse:
+    cluster, member = _member(call, "etcd status")
+    status = etcd_pb2.EtcdMemberStatus(
+        protocol_version=VERSION,
+        db_size=4 * 1024**2,
+        db_size_in_use=2 * 1024**2,
+        leader=cluster.leader,
+        raft_index=cluster.index,
+        raft_term=cluster.term,
+        raft_applied_index=cluster.index,
+        errors=[] if cluster.has_quorum else ["etcdserver: no leader"],
+        member_id=member.id,
+        storage_version="3.6.0" if call.boot.minor >= (1, 11) else "",
+    )
+    return etcd_pb2.EtcdStatusResponse(messages=[etcd_pb2.EtcdStatus(member_status=status)])
+
+
+async def leave(call: Call, request: etcd_pb2.EtcdLeaveClusterRequest) -> etcd_pb2.EtcdLeaveClusterResponse:
+    _member(call, "leave etcd cluster")
+    try:
+        await node.leave_etcd(call.boot)
+    except EtcdError as error:
+        raise unknown(f"failed to leave cluster: {error}") from None
+    return etcd_pb2.EtcdLeaveClusterResponse(messages=[etcd_pb2.EtcdLeaveCluster()])
+
+
+async def remove(call: Call, request: etcd_pb2.EtcdRemoveMemberByIDRequest) -> etcd_pb2.EtcdRemoveMemberByIDResponse:
+    cluster, _ = _member(call, "remove etcd member")
+    try:
+        await call.boot.machine.world.etcd.remove(cluster.fingerprint, request.member_id)
+    except MemberNotFound as error:
+        raise Refusal(grpc.StatusCode.NOT_FOUND, str(error)) from None
+    except EtcdError as error:
+        raise unknown(f"failed to remove member: {error}") from None
+    return etcd_pb2.EtcdRemoveMemberByIDResponse(messages=[etcd_pb2.EtcdRemoveMemberByID()])
+
+
+async def forfeit(call: Call, request: etcd_pb2.EtcdForfeitLeadershipRequest) -> etcd_pb2.EtcdForfeitLeadershipResponse:
+    cluster, member = _member(call, "forfeit leadership")
+    try:
+        leader = call.boot.machine.world.etcd.forfeit(cluster.fingerprint, member.id)
+    except EtcdError as error:
+        raise unknown(str(error)) from None
+    return etcd_pb2.EtcdForfeitLeadershipResponse(messages=[etcd_pb2.EtcdForfeitLeadership(member=leader)])
+
+
+async def alarm_list(call: Call, request: Empty) -> etcd_pb2.EtcdAlarmListResponse:
+    _member(call, "etcd alarm list")
+    return etcd_pb2.EtcdAlarmListResponse(messages=[etcd_pb2.EtcdAlarm()])
+
+
+async def alarm_disarm(call: Call, request: Empty) -> etcd_pb2.EtcdAlarmDisarmResponse:
+    _member(call, "etcd alarm disarm")
+    return etcd_pb2.EtcdAlarmDisarmResponse(messages=[etcd_pb2.EtcdAlarmDisarm()])
+
+
+async def defragment(call: Call, request: Empty) -> etcd_pb2.EtcdDefragmentResponse:
+    _member(call, "etcd defragment")
+    return etcd_pb2.EtcdDefragmentResponse(messages=[etcd_pb2.EtcdDefragment()])
+
+
+CALLS: Mapping[str, Implementation] = {
+    "EtcdMemberList": member_list,
+    "EtcdStatus": status,
+    "EtcdLeaveCluster": leave,
+    "EtcdRemoveMemberByID": remove,
+    "EtcdForfeitLeadership": forfeit,
+    "EtcdAlarmList": alarm_list,
+    "EtcdAlarmDisarm": alarm_disarm,
+    "EtcdDefragment": defragment,
+}

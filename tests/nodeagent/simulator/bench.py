@@ -1,0 +1,111 @@
+"""Simulated machines on a bench: no link, but a caller may pretend to be anywhere."""
+
+import asyncio
+import contextlib
+import functools
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from nodeagent.client import NodeClient
+from nodeagent.simulator.boot import Boot
+from nodeagent.simulator.fleet import Fleet, FleetOptions
+from nodeagent.simulator.image import Image
+from nodeagent.simulator.machine import Machine
+from nodeagent.simulator.timings import Timings
+from nodeagent.tls import Credentials
+from talos import pki, secrets
+from talos.config.document import encode
+from talos.config.generate import GenerateInput, generate
+from talos.contract import VersionContract
+from talos.machinetype import MachineType
+from talos.pem import CertKey
+
+OVERLAY = "fdae:41e4:649b:9303::1"
+"""Where the control plane calls from: administrator in maintenance mode."""
+LAN = "192.0.2.7"
+
+FAST = replace(Timings().scaled(0.01), reboot=0.05, node_lost=0.2)
+
+
+@functools.cache
+def bundle() -> secrets.Bundle:
+    """One set of secrets for all tests: they take a while to make."""
+    return secrets.new_bundle(datetime.now(UTC), VersionContract.parse("v1.13"))
+
+
+@dataclass
+class Bench:
+    """A fleet and ways to call its machines."""
+
+    fleet: Fleet
+    _callers: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def connect(
+        self, machine: Machine, port: int, source: str = OVERLAY
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to an open port of a machine, from any address. Raises ConnectionRefusedError."""
+        opened = machine.boot.ports.find(port) if machine.boot else None
+        if opened is None:
+            raise ConnectionRefusedError(f"port {port} is closed")
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=theirs)
+        task = asyncio.create_task(opened.accept(reader, writer, source))
+        self._callers.add(task)
+        task.add_done_callback(self._callers.discard)
+        return await asyncio.open_connection(sock=ours)
+
+    def client(self, machine: Machine, *roles: str, source: str = OVERLAY, bundle_: secrets.Bundle | None = None):
+        """Without roles: as one calls a machine in maintenance mode."""
+        credentials = None
+        if roles:
+            made = bundle_ or bundle()
+            credentials = Credentials(made.os.crt, pki.talos_client(made.os, roles, datetime.now(UTC)))
+        return NodeClient(lambda: self.connect(machine, 50000, source), credentials, name=machine.hardware.uuid)
+
+
+@contextlib.asynccontextmanager
+async def bench(
+    machines: int = 1, version: str = "v1.13.8", timings: Timings = FAST, **options: object
+) -> AsyncIterator[Bench]:
+    """Machines that have just been switched on."""
+    chosen = FleetOptions(machines=machines, image=Image(version), timings=timings, **options)  # type: ignore[arg-type]
+    async with Fleet(chosen) as fleet:
+        yield Bench(fleet)
+
+
+async def in_stage(machine: Machine, stage: str) -> Boot:
+    """Wait until a boot of the machine is in a stage."""
+    while True:
+        boot = await machine.booted()
+        if boot.stage == stage:
+            return boot
+        await boot.next_status()
+
+
+def config(
+    machine_type: MachineType = MachineType.CONTROLPLANE,
+    *,
+    contract: str = "v1.13",
+    kubernetes: str = "1.36.3",
+    endpoint: str = "https://127.0.0.1:6443",
+    disk: str = "",
+    image: str = "",
+) -> bytes:
+    """A configuration of the tests' cluster."""
+    given = GenerateInput(
+        cluster_name="bench",
+        endpoint=endpoint,
+        kubernetes_version=kubernetes,
+        bundle=bundle(),
+        contract=VersionContract.parse(contract),
+        install_disk=disk,
+        install_image=image,
+    )
+    return encode(generate(given, machine_type)).encode()
+
+
+def admin() -> CertKey:
+    """An administrator of the tests' cluster's Kubernetes."""
+    return pki.kubernetes_admin(bundle().k8s, datetime.now(UTC))
