@@ -12,8 +12,11 @@ from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pytest_django import DjangoDbBlocker
+from rest_framework.test import APIClient
 
 from apps.access.actor import Actor
+from apps.accounts.actions import create_api_token
+from apps.accounts.models import Membership, User
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
 from omni import postgres
@@ -77,7 +80,14 @@ def make_organisation(slug: str) -> Organisation:
     organisation = Organisation(slug=slug, name=slug.title())
     with tenant_scope(organisation.id):
         organisation.save(force_insert=True)
+    forget_tenant()
     return organisation
+
+
+def forget_tenant() -> None:
+    """A test's own transaction keeps a scope's setting beyond the scope; a request would not see it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('omni.tenant', '', true)")
 
 
 @pytest.fixture
@@ -98,5 +108,34 @@ def actor(organisation: Organisation) -> Callable[..., Actor]:
 
     def make(role: str = "owner", within: Organisation = organisation) -> Actor:
         return Actor("user", f"{role}-id", f"{role}@example.com", within.id, role, "request-1", "192.0.2.7")
+
+    return make
+
+
+@pytest.fixture
+def member(organisation: Organisation) -> Callable[..., User]:
+    """`member("reader")`: a person with that role in `organisation`, or in the organisation given."""
+
+    def make(role: str = "owner", within: Organisation = organisation, email: str = "") -> User:
+        user = User.objects.create_user(email or f"{role}@{within.slug}.example.com")
+        with tenant_scope(within.id):
+            Membership.new(user=user, role=role)
+        return user
+
+    return make
+
+
+@pytest.fixture
+def api(member: Callable[..., User], organisation: Organisation) -> Callable[..., APIClient]:
+    """`api("admin")`: a REST client with a token of a new person with that role."""
+
+    def make(role: str = "owner", within: Organisation = organisation, user: User | None = None) -> APIClient:
+        user = user or member(role, within)
+        acting = Actor("user", str(user.id), user.email, within.id, role)
+        with tenant_scope(within.id):
+            secret = create_api_token(acting, user, "test", role).secret
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
+        return client
 
     return make
