@@ -1,0 +1,1 @@
+"""Machines finding each other: discovery, affiliates, the mesh."""

@@ -1,0 +1,107 @@
+"""Commands for whoever can read the data folder: the way in without a password. The server must be running."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import click
+
+from omni.cli.options import installation
+from omni.config import Config
+
+if TYPE_CHECKING:
+    from apps.accounts.models import User
+
+
+@click.group()
+def admin() -> None:
+    """Get in: tokens and sign-in links for whoever can read the data folder."""
+
+
+@admin.command()
+@installation("data", "database_url")
+@click.option("--name", default="omni admin token", show_default=True, help="What the token is called in lists.")
+@click.option("--organisation", default="", metavar="SLUG", help="Whose owner's token; needed when there are several.")
+def token(config: Config, name: str, organisation: str) -> None:
+    """Print an owner's API token for scripts.
+
+    On an installation without an organisation this makes the organisation `default` and its owner first.
+
+    \b
+    export OMNI_TOKEN=$(omni admin token --data ./data)
+    curl --cacert ./data/ca.crt -H "Authorization: Bearer $OMNI_TOKEN" https://127.0.0.1:8443/api/v1/organisations
+    """
+    with _database(config):
+        from apps.access.actor import system
+        from apps.accounts.actions import create_api_token
+        from apps.tenants.scope import tenant_scope
+
+        organisation_id, owner = _owner(organisation)
+        with tenant_scope(organisation_id):
+            made = create_api_token(system(organisation_id, "omni admin token"), owner, name, "owner")
+    click.echo(made.secret)
+
+
+@admin.command("signin-link")
+@installation("data", "database_url", "listen", "url", "advertise")
+@click.option("--email", default="", help="Whom it signs in; without it an owner.")
+@click.option("--organisation", default="", metavar="SLUG", help="Whose owner; needed when there are several.")
+def signin_link(config: Config, email: str, organisation: str) -> None:
+    """Print a link that signs somebody in once, within an hour.
+
+    While nobody owns the installation it is the link to make the first account.
+    """
+    with _database(config):
+        from apps.accounts.actions import make_sign_in_link
+        from apps.accounts.first_run import first_run_path
+        from apps.accounts.models import User
+        from apps.tenants import lookups
+
+        if not lookups.organisations():
+            path = first_run_path((config.data / "secret").read_text().strip())
+        elif email:
+            user = User.objects.filter(email=email.lower(), is_active=True).first()
+            if user is None:
+                raise click.ClickException(f"there is no account {email}")
+            path = make_sign_in_link(user)
+        else:
+            path = make_sign_in_link(_owner(organisation)[1])
+    click.echo(f"{config.public_url}{path}")
+
+
+def _owner(slug: str) -> "tuple[UUID, User]":
+    """An owner of the organisation, made with it on an empty installation."""
+    from apps.accounts.actions import first_owner_of, make_first_owner
+    from apps.accounts.identity import organisation_by_slug
+    from apps.tenants import lookups
+
+    found = lookups.organisations()
+    if not found:
+        make_first_owner("owner@localhost", "Owner", None, "default", "Default")
+        found = lookups.organisations()
+    if slug:
+        chosen = organisation_by_slug(slug)
+        if chosen is None:
+            raise click.ClickException(f"there is no organisation {slug!r}")
+    elif len(found) > 1:
+        raise click.ClickException("there are several organisations; say which with --organisation SLUG")
+    else:
+        chosen = found[0]
+    return chosen, first_owner_of(chosen)
+
+
+@contextmanager
+def _database(config: Config) -> Iterator[None]:
+    """Django with its database. Raises ClickException when it does not answer."""
+    from omni.programs import prepare
+
+    prepare(config, "admin")
+    from django.db import OperationalError, ProgrammingError
+
+    try:
+        yield
+    except (OperationalError, ProgrammingError) as error:
+        raise click.ClickException(
+            f"the database of {config.data} does not answer; start it first: omni serve --data {config.data}"
+        ) from error

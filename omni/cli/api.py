@@ -1,0 +1,101 @@
+"""The REST API as client commands use it: one connection, errors in words, pages joined."""
+
+import ssl
+from collections.abc import Iterator
+from typing import Any, Self
+from urllib.parse import quote
+
+import click
+import httpx
+
+TIMEOUT = 60.0
+
+
+class Api:
+    """Calls below `/api/v1`. Every failure is a ClickException with the server's own words."""
+
+    def __init__(self, url: str, token: str, ca: str = "", organisation: str = "") -> None:
+        self.url, self.organisation = url.rstrip("/"), organisation
+        verify: ssl.SSLContext | bool = ssl.create_default_context(cadata=ca) if ca else True
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, verify=verify, timeout=TIMEOUT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """One call; the JSON of the answer, or its text when it is something else."""
+        try:
+            response = self._client.request(method, path, **options)
+        except httpx.ConnectError as error:
+            raise click.ClickException(f"{self.url} cannot be reached: {error}") from None
+        except httpx.HTTPError as error:
+            raise click.ClickException(f"{self.url} did not answer: {error or type(error).__name__}") from None
+        if response.is_error:
+            raise click.ClickException(_words(response))
+        if response.headers.get("content-type", "").startswith("application/json"):
+            return response.json()
+        return response.text
+
+    def at(self, *parts: str) -> str:
+        """A path inside the organisation. Raises ClickException when none is chosen."""
+        if not self.organisation:
+            raise click.ClickException(
+                "no organisation is chosen; give --organisation, or `omni context organisation SLUG`"
+            )
+        return "/".join(["/organisations", *(quote(part, safe="") for part in (self.organisation, *parts))])
+
+    def get(self, *parts: str, **query: Any) -> Any:
+        """Read one thing of the organisation."""
+        return self.call("GET", self.at(*parts), params=_given(query))
+
+    def post(self, *parts: str, json: Any = None, **query: Any) -> Any:
+        """Act on one thing of the organisation."""
+        return self.call("POST", self.at(*parts), json=json if json is not None else {}, params=_given(query))
+
+    def put(self, *parts: str, json: Any) -> Any:
+        """Replace one thing of the organisation."""
+        return self.call("PUT", self.at(*parts), json=json)
+
+    def patch(self, *parts: str, json: Any) -> Any:
+        """Change one thing of the organisation."""
+        return self.call("PATCH", self.at(*parts), json=json)
+
+    def delete(self, *parts: str) -> Any:
+        """Remove one thing of the organisation."""
+        return self.call("DELETE", self.at(*parts))
+
+    def list(self, *parts: str, limit: int | None = None, **query: Any) -> list[dict[str, Any]]:
+        """All rows of a list, or the first `limit`."""
+        rows: list[dict[str, Any]] = []
+        for row in self._rows(parts, query):
+            rows.append(row)
+            if limit is not None and len(rows) >= limit:
+                break
+        return rows
+
+    def _rows(self, parts: tuple[str, ...], query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        cursor = None
+        while True:
+            page = self.call("GET", self.at(*parts), params=_given({**query, "cursor": cursor, "limit": 200}))
+            yield from page["items"]
+            cursor = page["next"]
+            if not cursor:
+                return
+
+
+def _given(query: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in query.items() if value not in (None, "")}
+
+
+def _words(response: httpx.Response) -> str:
+    try:
+        problem = response.json()
+    except ValueError:
+        return f"the server answered {response.status_code}: {response.text[:200]}"
+    lines = [item.get("message", "") for item in problem.get("errors", []) if isinstance(item, dict)]
+    text = "\n".join(line for line in lines if line) or problem.get("detail") or problem.get("title", "")
+    return f"{text} (request {problem['request_id']})" if response.status_code >= 500 else str(text)
