@@ -59,8 +59,8 @@ async def run(settings: Settings) -> None:
     engine = UserspaceEngine(
         base64.b64decode((settings.data / "wireguard.key").read_text()),
         str(siderolink.server_address()),
+        udp=(settings.host, settings.wireguard_port),
     )
-    await engine.bind(settings.host, settings.wireguard_port)
     batcher = Batcher(settings.dsn, directory)
     sessions = Sessions(engine, directory, batcher, credentials_of)
     balancers = Balancers(engine)
@@ -93,7 +93,7 @@ async def run(settings: Settings) -> None:
         registry=DatabaseLinkRegistry(seen),
         events=batcher,
         logs=batcher,
-        trust=ClusterTrust(directory),
+        trust=ClusterTrust(),
         endpoint=settings.wireguard_endpoint,
         socket=settings.run / "grpc.sock",
     )
