@@ -80,14 +80,7 @@ def make_organisation(slug: str) -> Organisation:
     organisation = Organisation(slug=slug, name=slug.title())
     with tenant_scope(organisation.id):
         organisation.save(force_insert=True)
-    forget_tenant()
     return organisation
-
-
-def forget_tenant() -> None:
-    """A test's own transaction keeps a scope's setting beyond the scope; a request would not see it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('omni.tenant', '', true)")
 
 
 @pytest.fixture

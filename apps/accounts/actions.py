@@ -5,6 +5,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
@@ -75,6 +76,13 @@ def make_first_owner(email: str, name: str, password: str | None, slug: str, org
         user.save()
         create_organisation(organisation_name, slug, user)
     return user
+
+
+def first_owner_of(organisation_id: UUID) -> User:
+    """The person who has owned an organisation longest."""
+    with tenant_scope(organisation_id):
+        owners = Membership.objects.filter(role="owner", user__is_active=True).select_related("user")
+        return owners.order_by("created_at")[0].user
 
 
 def add_member(actor: Actor, email: str, role: str) -> Invited:

@@ -40,12 +40,20 @@ def tenant_scope(organisation_id: UUID) -> Iterator[None]:
     outer = _current.get()
     if outer is not None and outer != organisation_id:
         raise WrongTenant(f"in the scope of organisation {outer}, cannot open that of {organisation_id}")
+    inside_a_transaction = connection.in_atomic_block
     with transaction.atomic():
         if outer is None:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('omni.tenant', %s, true)", [str(organisation_id)])
+            _tell(str(organisation_id))
         token = _current.set(organisation_id)
         try:
             yield
         finally:
             _current.reset(token)
+        if outer is None and inside_a_transaction:
+            _tell("")  # the transaction goes on without a tenant
+
+
+def _tell(tenant: str) -> None:
+    """Set PostgreSQL's tenant for the rest of this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('omni.tenant', %s, true)", [tenant])

@@ -32,15 +32,7 @@ def token(config: Config, name: str, organisation: str) -> None:
     export OMNI_TOKEN=$(omni admin token --data ./data)
     curl --cacert ./data/ca.crt -H "Authorization: Bearer $OMNI_TOKEN" https://127.0.0.1:8443/api/v1/organisations
     """
-    with _database(config):
-        from apps.access.actor import system
-        from apps.accounts.actions import create_api_token
-        from apps.tenants.scope import tenant_scope
-
-        organisation_id, owner = _owner(organisation)
-        with tenant_scope(organisation_id):
-            made = create_api_token(system(organisation_id, "omni admin token"), owner, name, "owner")
-    click.echo(made.secret)
+    click.echo(new_owner_token(config, name, organisation))
 
 
 @admin.command("signin-link")
@@ -68,6 +60,18 @@ def signin_link(config: Config, email: str, organisation: str) -> None:
         else:
             path = make_sign_in_link(_owner(organisation)[1])
     click.echo(f"{config.public_url}{path}")
+
+
+def new_owner_token(config: Config, name: str, organisation: str = "") -> str:
+    """An API token of an owner, made with organisation and owner on an empty installation. Raises ClickException."""
+    with _database(config):
+        from apps.access.actor import system
+        from apps.accounts.actions import create_api_token
+        from apps.tenants.scope import tenant_scope
+
+        organisation_id, owner = _owner(organisation)
+        with tenant_scope(organisation_id):
+            return create_api_token(system(organisation_id, "omni admin"), owner, name, "owner").secret
 
 
 def _owner(slug: str) -> "tuple[UUID, User]":

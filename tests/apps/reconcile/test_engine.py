@@ -189,8 +189,6 @@ def test_resync_looks_at_everything_of_every_organisation(
     for tenant in (organisation, other_organisation):
         with tenant_scope(tenant.id):
             expected |= {(Machine.new(uuid=f"m-{n}").id, tenant.id) for n in range(2)}
-        with connection.cursor() as cursor:  # the surrounding test transaction still carries the setting
-            cursor.execute("SELECT set_config('omni.tenant', '', true)")
     now = timezone.now()
     resync()
     rows = Outbox.objects.filter(kind="thing")

@@ -1,0 +1,106 @@
+"""Ways in through a browser: first run, one-time links, password, and no other."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from apps.accounts import actions
+from apps.accounts.first_run import first_run_path
+from apps.accounts.identity import places
+from apps.accounts.models import User
+from apps.tenants.models import Organisation
+
+FORM = {
+    "organisation": "Acme",
+    "slug": "acme",
+    "name": "Ada",
+    "email": "ada@example.com",
+    "password": "correct horse battery",
+}
+
+
+def test_an_installation_without_owner_leads_to_its_first_run(db: None, client: Client) -> None:
+    assert client.get("/").url == "/first-run"
+    page = client.get("/first-run").content.decode()
+    assert "omni admin signin-link" in page
+    assert first_run_path(settings.SECRET_KEY) not in page
+    assert client.get("/first-run/0000").status_code == 404
+    assert client.post("/first-run/0000", FORM).status_code == 404
+
+
+def test_the_first_run_makes_an_owner_and_is_over(db: None, client: Client) -> None:
+    path = first_run_path(settings.SECRET_KEY)
+    assert client.get(path).status_code == 200
+    weak = client.post(path, FORM | {"password": "short"})
+    assert weak.status_code == 200
+    assert b"12" in weak.content
+    done = client.post(path, FORM)
+    assert (done.status_code, done.url) == (302, "/")
+    assert client.get("/").url == "/o/acme/"
+    user = User.objects.get()
+    assert user.check_password(FORM["password"])
+    assert [place.role for place in places(user)] == ["owner"]
+    for method in (client.get, client.post):
+        assert method(path).status_code == 404
+    assert client.get("/first-run").url == "/accounts/login/"
+
+
+def test_signing_in_with_a_password(member: Callable[..., User], client: Client) -> None:
+    user = member("owner")
+    user.set_password("correct horse battery")
+    user.save()
+    assert client.get("/").url == "/accounts/login/"
+    wrong = client.post("/accounts/login/", {"login": user.email, "password": "wrong"})
+    assert wrong.status_code == 200
+    assert "_auth_user_id" not in client.session
+    assert (
+        client.post("/accounts/login/", {"login": user.email, "password": "correct horse battery"}).status_code == 302
+    )
+    assert client.get("/").url == "/o/acme/"
+    client.post("/accounts/logout/")
+    assert "_auth_user_id" not in client.session
+
+
+def test_nobody_signs_up_by_themselves(organisation: Organisation, client: Client) -> None:
+    client.post("/accounts/signup/", {"email": "x@example.com", "password1": "correct horse battery"})
+    assert not User.objects.exists()
+
+
+def test_an_account_without_password_cannot_be_guessed(member: Callable[..., User], client: Client) -> None:
+    user = member("owner")
+    for password in ("", "!", user.password):
+        client.post("/accounts/login/", {"login": user.email, "password": password})
+        assert "_auth_user_id" not in client.session
+
+
+def test_a_link_asks_before_it_is_used(member: Callable[..., User], client: Client) -> None:
+    path = actions.make_sign_in_link(member("owner"))
+    for _ in range(2):
+        assert b"Sign in" in client.get(path).content
+    assert "_auth_user_id" not in client.session
+    assert client.post(path).url == "/accounts/password/set/"
+    assert "_auth_user_id" in client.session
+    other = Client()
+    assert other.get(path).status_code == other.post(path).status_code == 410
+    assert "_auth_user_id" not in other.session
+
+
+def test_changes_need_the_csrf_token(member: Callable[..., User]) -> None:
+    client = Client(enforce_csrf_checks=True)
+    path = actions.make_sign_in_link(member("owner"))
+    assert client.post(path).status_code == 403
+    token = re.search(r'csrfmiddlewaretoken" value="([^"]+)"', client.get(path).content.decode())
+    assert token is not None
+    assert client.post(path, {"csrfmiddlewaretoken": token[1]}).status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/", "/accounts/login/", "/api/v1/me", "/healthz"])
+def test_every_answer_has_an_id_and_a_content_policy(db: None, client: Client, path: str) -> None:
+    response = client.get(path, headers={"X-Request-Id": "trace-7"})
+    assert response["X-Request-Id"] == "trace-7"
+    assert "script-src 'self'" in response["Content-Security-Policy"]
+    assert "unsafe" not in response["Content-Security-Policy"]
+    assert response["X-Frame-Options"] == "DENY"
