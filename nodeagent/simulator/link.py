@@ -10,7 +10,7 @@ import random
 import time
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv6Interface, ip_address
+from ipaddress import IPv6Interface
 from typing import TYPE_CHECKING
 
 import grpc
@@ -81,19 +81,12 @@ class SideroLink:
         self._answer: Provisioned | None = None
         self._endpoints: list[str] = []
         self._failures = 0
-
-    def reaches(self, host: str) -> bool:
-        """Whether an address is on the overlay of this link."""
-        try:
-            address = ip_address(host)
-        except ValueError:
-            return False
-        return self._answer is not None and address in IPv6Interface(f"{self._answer.address}/64").network
+        self._up = asyncio.Event()
 
     async def dial(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect over the link. Raises OSError."""
-        if self._engine is None:
-            raise ConnectionError("the link is down")
+        """Connect over the link, as soon as it is there. Raises OSError."""
+        await self._up.wait()
+        assert self._engine is not None, "the link is up"
         return await self._engine.dial(host, port)
 
     async def run(self) -> None:
@@ -117,6 +110,7 @@ class SideroLink:
 
     async def close(self) -> None:
         """Take the link down."""
+        self._up.clear()
         await self._boot.ports.attach(None)
         if self._relay is not None:
             await self._relay.close()
@@ -171,6 +165,7 @@ class SideroLink:
             self._endpoints = []
             await self._engine.add_peer(answer.server_key, answer.server_address, answer.tunnel)
             self._relay = Relay(self._boot, self._engine, api, answer.tunnel)
+        self._up.set()
 
     async def _rebuild(self, answer: Provisioned) -> None:
         boot = self._boot

@@ -9,11 +9,13 @@ import grpc
 
 from nodeagent.simulator import sequences
 from nodeagent.simulator.boot import Boot, Next
+from nodeagent.simulator.configuration import is_address
 from nodeagent.simulator.disk import Disk
 from nodeagent.simulator.hardware import Hardware
 from nodeagent.simulator.image import Image
 from nodeagent.simulator.timings import Timings
 from nodeagent.simulator.world import World
+from talos import siderolink
 from talos.kernelargs import MachineAPI
 
 log = logging.getLogger(__name__)
@@ -78,7 +80,7 @@ class Machine:
 
     async def dial(self, host: str, port: int) -> Stream:
         """Connect from this machine: over its link to overlay addresses, else from this host. Raises OSError."""
-        if self.boot is not None and self.boot.link.reaches(host):
+        if self.boot is not None and is_address(host) and siderolink.has_purpose(host, siderolink.Purpose.SIDEROLINK):
             return await self.boot.link.dial(host, port)
         return await asyncio.open_connection(host, port)
 

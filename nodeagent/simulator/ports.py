@@ -34,8 +34,10 @@ class Port:
         self._connections.add(task)
         try:
             await self._handler(reader, writer, source or writer.get_extra_info("peername")[0])
-        except (OSError, PermissionError) as error:  # TLS errors included
+        except OSError as error:  # errors of TLS and refused certificates included
             log.debug("port %d: %s", self.number, error)
+        except asyncio.CancelledError:
+            pass  # the port was closed; asyncio would report the task it made for this connection
         finally:
             self._connections.discard(task)
             with contextlib.suppress(OSError):
