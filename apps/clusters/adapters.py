@@ -1,57 +1,69 @@
-"""What the gateway asks of clusters: the trust authority of a machine's cluster, and what proves us to a machine."""
+"""What the gateway needs to know of clusters: which of our machines to trust, and with what."""
 
-import hmac
-from ipaddress import ip_address
 from uuid import UUID
 
 from django.utils import timezone
 
-from apps.clusters.credentials import bundle_of, talos_credentials
-from apps.clusters.models import ClusterMachine, ClusterSecrets
+from apps.clusters import credentials, queries
+from apps.clusters.models import ClusterMachine, ClusterSecrets, MachineSet
 from apps.tenants import lookups
 from apps.tenants.scope import tenant_scope
 from apps.tenants.threads import in_thread
 from nodeagent.tls import Credentials
 from talos import pki, siderolink
+from talos.pem import PEMError
 from talos.secrets import Bundle
 
 
+async def credentials_of(organisation_id: UUID, machine_id: UUID) -> Credentials | None:
+    """What proves us to a machine once its cluster configured it; None for a machine in no cluster."""
+
+    def look() -> Credentials | None:
+        with tenant_scope(organisation_id):
+            return queries.machine_credentials(machine_id)
+
+    return await in_thread(look)
+
+
 class ClusterTrust:
-    """Signs for the workers of a cluster with that cluster's Talos CA (`nodeagent.ports.TrustAuthority`)."""
+    """Signs the API certificates of workers (`nodeagent.ports.TrustAuthority`): each by its own cluster's authority."""
 
     async def server_certificate(self, address: str) -> tuple[bytes, bytes]:
-        bundle = await in_thread(lambda: _bundle_at(address))
-        own = siderolink.server_address()
-        shown = pki.trustd_server(bundle.os, "omni", timezone.now(), [ip_address(str(own))])
-        return shown.crt, shown.key
+        """PEM certificate and key to show to the machine at `address`. Raises PermissionError."""
+
+        def make() -> tuple[bytes, bytes]:
+            bundle, _ = _cluster_of(address)
+            pair = pki.trustd_server(bundle.os, "omni", timezone.now(), [siderolink.server_address()])
+            return pair.crt, pair.standard_key
+
+        return await in_thread(make)
 
     async def sign(self, address: str, token: str, csr_pem: bytes) -> tuple[bytes, bytes]:
-        bundle = await in_thread(lambda: _bundle_at(address))
-        if not hmac.compare_digest(token.encode(), bundle.trustd_token.encode()):
-            raise PermissionError("the token is not that of the machine's cluster")
-        return bundle.os.crt, pki.sign_csr(bundle.os, csr_pem, timezone.now())
+        """PEM (CA, certificate) for a worker's request. Raises PermissionError for a wrong token, machine or request."""
+
+        def signed() -> tuple[bytes, bytes]:
+            bundle, role = _cluster_of(address)
+            if not credentials.equal(token, bundle.trustd_token):
+                raise PermissionError("invalid token")
+            if role != MachineSet.WORKER:
+                raise PermissionError("control planes sign their own certificates")
+            try:
+                return bundle.os.crt, pki.sign_csr(bundle.os, csr_pem, timezone.now())
+            except PEMError as error:
+                raise PermissionError(f"the certificate request cannot be signed: {error}") from None
+
+        return await in_thread(signed)
 
 
-def _bundle_at(address: str) -> Bundle:
-    """The secrets of the cluster of the machine at an overlay address. Raises LookupError when it is in none."""
+def _cluster_of(address: str) -> tuple[Bundle, str]:
+    """The secrets of the cluster of the machine at an overlay address, and the machine's role in it."""
     found = lookups.link_by_address(address)
     if found is None:
-        raise LookupError(f"no machine has the address {address}")
+        raise PermissionError(f"no machine has the address {address}")
     organisation_id, link_id = found
     with tenant_scope(organisation_id):
-        secrets = ClusterSecrets.objects.filter(cluster__machines__machine__link__id=link_id).first()
-        if secrets is None:
-            raise LookupError(f"the machine at {address} is in no cluster")
-        return bundle_of(secrets)
-
-
-async def credentials_of(organisation_id: UUID, machine_id: UUID) -> Credentials | None:
-    """Administrator of a machine's API with its cluster's CA; None for a machine in no cluster."""
-    return await in_thread(lambda: _credentials(organisation_id, machine_id))
-
-
-def _credentials(organisation_id: UUID, machine_id: UUID) -> Credentials | None:
-    with tenant_scope(organisation_id):
-        member = ClusterMachine.objects.select_related("cluster__secrets").filter(machine_id=machine_id).first()
-        secrets = getattr(member.cluster, "secrets", None) if member else None
-        return talos_credentials(secrets) if secrets else None
+        row = ClusterMachine.objects.select_related("cluster").filter(machine__link=link_id).first()
+        secrets = ClusterSecrets.objects.filter(cluster=row.cluster).first() if row else None
+        if row is None or secrets is None:
+            raise PermissionError(f"the machine at {address} is in no cluster")
+        return credentials.bundle_of(secrets), row.role

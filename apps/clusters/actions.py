@@ -1,0 +1,137 @@
+"""Every change of a cluster by people: check, write, audit, hint; each in the transaction at hand."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import F
+from django.utils import timezone
+
+from apps.access.actor import Actor
+from apps.access.check import check
+from apps.audit.actions import record
+from apps.clusters import credentials, queries, store, templates
+from apps.clusters.models import Cluster, ClusterMachine
+from apps.clusters.templates import Review
+from apps.machines.models import MachineClass
+from apps.reconcile.outbox import changed, hint
+from talos import kubeconfig, pki, talosconfig
+from talos.template import ReadFile, TemplateError
+from talos.template.files import no_files
+
+BREAK_GLASS = timedelta(days=30)
+"""How long administrator's credentials that were downloaded are valid."""
+
+
+def sync_template(actor: Actor, text: bytes | str, read_file: ReadFile = no_files, dry_run: bool = False) -> Review:
+    """Make what is stored what the template says; with `dry_run` only say what would change.
+
+    Raises ValidationError with everything that is wrong with the template or stands in its way; then nothing changed.
+    """
+    check(actor, "template.sync")
+    try:
+        template, _ = templates.read(text, read_file)
+        name = template.cluster.name
+        list(Cluster.objects.select_for_update().filter(name=name))  # one sync of a cluster at a time
+        review = templates.review(text, read_file)
+    except TemplateError as error:
+        raise ValidationError({"template": str(error)}) from None
+    if review.refusals:
+        raise ValidationError({"template": review.refusals})
+    if dry_run or review.plan.empty:
+        return review
+    _apply(actor, review)
+    return review
+
+
+def _apply(actor: Actor, review: Review) -> None:
+    plan = review.plan
+    existed = Cluster.objects.filter(name=review.cluster).exists()
+    for group in plan.destroy:
+        for resource in group:
+            store.remove(resource)
+    written = [*plan.create, *(change.resource for change in plan.update)]
+    for resource in sorted(written, key=lambda item: store.WRITE_ORDER.index(item.type)):
+        store.write(resource)
+    cluster = Cluster.objects.get(name=review.cluster)
+    record(
+        actor,
+        "cluster.update" if existed else "cluster.create",
+        "cluster",
+        cluster.id,
+        cluster.name,
+        created=len(plan.create),
+        updated=len(plan.update),
+        removed=sum(map(len, plan.destroy)),
+    )
+    _desired_changed(cluster)
+
+
+def _desired_changed(cluster: Cluster) -> None:
+    """Something of a cluster is wanted otherwise: its generation grows, and everybody has a look."""
+    Cluster.objects.filter(id=cluster.id).update(generation=F("generation") + 1)
+    hint("cluster", cluster.id, cluster.organisation_id)
+    for row_id in ClusterMachine.objects.filter(cluster=cluster).values_list("id", flat=True):
+        hint("cluster-machine", row_id, cluster.organisation_id)
+    changed("cluster", cluster.id, cluster.organisation_id)
+
+
+def destroy_cluster(actor: Actor, cluster: Cluster) -> None:
+    """Give all machines back, wiped, and then remove the cluster. Destroying twice changes nothing."""
+    check(actor, "cluster.destroy", cluster.name)
+    started = Cluster.objects.filter(id=cluster.id, deleting_at=None).update(deleting_at=timezone.now())
+    if started:
+        machines = ClusterMachine.objects.filter(cluster=cluster).count()
+        record(actor, "cluster.destroy", "cluster", cluster.id, cluster.name, machines=machines)
+        _desired_changed(cluster)
+        cluster.refresh_from_db()
+
+
+def check_class_unused(row: MachineClass) -> None:
+    """Raise ValidationError while a machine set takes its machines by this class."""
+    used = queries.sets_of_class(row.name)
+    if used:
+        raise ValidationError(f"Machine class {row.name} is used by {', '.join(used)}; change them first.")
+
+
+def download_talosconfig(actor: Actor, cluster: Cluster) -> str:
+    """A talosconfig with administrator's rights and the nodes' own addresses. Raises ValidationError too early."""
+    check(actor, "cluster.talosconfig", cluster.name)
+    bundle = credentials.bundle_of(_secrets(cluster))
+    endpoints, nodes = queries.node_addresses(cluster)
+    client = pki.talos_client(bundle.os, ["os:admin"], timezone.now(), BREAK_GLASS)
+    _record_download(actor, "cluster.talosconfig", cluster)
+    return talosconfig.generate(cluster.name, endpoints, bundle.os.crt, client, nodes).to_yaml()
+
+
+def download_kubeconfig(actor: Actor, cluster: Cluster) -> str:
+    """A kubeconfig with administrator's rights, pointed at a control plane's own address."""
+    check(actor, "cluster.kubeconfig", cluster.name)
+    bundle = credentials.bundle_of(_secrets(cluster))
+    endpoints, _ = queries.node_addresses(cluster)
+    if not endpoints:
+        raise ValidationError(f"No control plane of {cluster.name} has reported an address yet.")
+    host = f"[{endpoints[0]}]" if ":" in endpoints[0] else endpoints[0]
+    _record_download(actor, "cluster.kubeconfig", cluster)
+    return kubeconfig.generate(
+        cluster=cluster.name,
+        endpoint=f"https://{host}:6443",
+        ca=bundle.k8s,
+        accepted_cas=[bundle.k8s.crt],
+        now=timezone.now(),
+        ttl=BREAK_GLASS,
+        user_name=f"admin@{cluster.name}",
+        context_name=f"admin@{cluster.name}",
+    ).to_yaml()
+
+
+def _secrets(cluster: Cluster) -> Any:
+    secrets = getattr(cluster, "secrets", None)
+    if secrets is None:
+        raise ValidationError(f"The secrets of {cluster.name} are not made yet; try again in a moment.")
+    return secrets
+
+
+def _record_download(actor: Actor, verb: str, cluster: Cluster) -> None:
+    until = timezone.now() + BREAK_GLASS
+    record(actor, verb, "cluster", cluster.id, cluster.name, valid_until=until.isoformat(timespec="seconds"))

@@ -1,0 +1,37 @@
+"""Operation rows: written before a call that must not be repeated blindly, ended when the machine showed its effect."""
+
+from django.utils import timezone
+
+from apps.clusters.models import ClusterMachine, Operation
+
+
+def begin(row: ClusterMachine, kind: str, generation: int, boot_id: str = "", target: str = "") -> Operation:
+    """Open an operation, or note one more try of the open one of the same kind."""
+    now = timezone.now()
+    running = Operation.objects.filter(cluster_machine=row, kind=kind, finished_at=None).first()
+    if running is None:
+        return Operation.new(
+            cluster_machine=row,
+            kind=kind,
+            generation=generation,
+            boot_id=boot_id,
+            target=target,
+            tried_at=now,
+            attempts=1,
+        )
+    running.tried_at, running.boot_id, running.error = now, boot_id, ""
+    running.attempts += 1
+    running.save(update_fields=["tried_at", "boot_id", "error", "attempts"])
+    return running
+
+
+def end(row: ClusterMachine, error: str = "", permanent: bool = False) -> None:
+    """End the open operation of a machine, if there is one."""
+    Operation.objects.filter(cluster_machine=row, finished_at=None).update(
+        finished_at=timezone.now(), error=error, permanent=permanent
+    )
+
+
+def failed(row: ClusterMachine, error: str) -> None:
+    """Note why the last try did not work; the operation stays open."""
+    Operation.objects.filter(cluster_machine=row, finished_at=None).update(error=error)

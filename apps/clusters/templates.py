@@ -1,0 +1,179 @@
+"""Cluster templates against what is stored: the plan of a sync, what stands in its way, what is only said."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from apps.clusters import picking, store
+from apps.clusters.models import Cluster, ClusterMachine, MachineSetNode
+from apps.clusters.observe_cluster import seen_of
+from apps.machines.models import Machine, MachineClass
+from talos import semver, template
+from talos.template import Plan, ReadFile, Resource, Template
+from talos.template import resources as kinds
+
+LATER = {
+    kinds.MANIFEST_GROUP: "Kubernetes manifests",
+    kinds.HEALTHCHECK: "Kubernetes health checks",
+}
+"""Kinds that are stored and not acted on yet, in words."""
+
+LATER_FEATURES = {
+    "enable_workload_proxy": "features.enableWorkloadProxy",
+    "use_embedded_discovery_service": "features.useEmbeddedDiscoveryService",
+    "enable_node_audit_skip": "features.enableNodeAuditSkip",
+    "disable_public_discovery_service": "features.disablePublicDiscoveryService",
+}
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a sync would do. With `refusals` it does nothing."""
+
+    cluster: str
+    plan: Plan
+    refusals: list[str]
+    warnings: list[str]
+
+
+def read(text: bytes | str, read_file: ReadFile) -> tuple[Template, list[Resource]]:
+    """A valid template and its resources. Raises TemplateError with everything that is wrong."""
+    parsed = template.load(text)
+    template.validate(parsed, read_file)
+    return parsed, template.translate(parsed, read_file)
+
+
+def review(text: bytes | str, read_file: ReadFile) -> Review:
+    """Compare a template with what is stored. Raises TemplateError."""
+    parsed, desired = read(text, read_file)
+    name = parsed.cluster.name
+    planned = template.plan(name, desired, store.stored(name, desired))
+    cluster = Cluster.objects.filter(name=name).first()
+    refusals = [*template.problems(parsed), *planned.conflicts, *_refusals(desired, planned, cluster)]
+    return Review(name, planned, refusals, [*template.warnings(parsed), *_warnings(desired, planned)])
+
+
+def review_removal(cluster: Cluster) -> Review:
+    """What destroying a cluster removes."""
+    stored = store.of_cluster(cluster)
+    going = [resource for resource in stored if resource.type == kinds.CLUSTER]
+    refusals = [f"cluster {cluster.name} is being destroyed already"] if cluster.deleting_at else []
+    return Review(cluster.name, Plan(destroy=[going]), refusals, [])
+
+
+def _refusals(desired: list[Resource], planned: Plan, cluster: Cluster | None) -> Iterator[str]:
+    if cluster is not None and cluster.deleting_at is not None:
+        yield f"cluster {cluster.name} is being destroyed; wait until its machines are free"
+    for resource in desired:
+        if resource.type == kinds.CLUSTER:
+            yield from _cluster_refusals(resource, cluster)
+        if resource.type == kinds.MACHINE_SET:
+            yield from _set_refusals(resource)
+    if cluster is not None:
+        for group in planned.destroy:
+            yield from (_removal_refusal(resource) for resource in group if _is_control_plane(resource))
+    for change in planned.update:
+        if change.new is not None and change.new.type == kinds.MACHINE_SET and change.old is not None:
+            yield from _set_change_refusals(change.old, change.new)
+    yield from _machine_refusals(planned)
+
+
+def _set_change_refusals(old: Resource, new: Resource) -> Iterator[str]:
+    was, will = old.spec.get("machine_allocation"), new.spec.get("machine_allocation")
+    held = MachineSetNode.objects.filter(machine_set__name=new.id).count()
+    if held and bool(was) != bool(will):
+        yield f"{new.id} has machines; empty it before it changes between machines and machineClass"
+    if will and _is_control_plane(new) and not will["allocation_type"] and will["machine_count"] < held:
+        yield f"{new.id} cannot have fewer machines than {held}: taking control planes out is not supported yet"
+
+
+def _cluster_refusals(resource: Resource, cluster: Cluster | None) -> Iterator[str]:
+    if resource.spec["features"].get("disk_encryption"):
+        yield "features.diskEncryption is not supported yet: leave it out"
+    if cluster is None:
+        return
+    wants, first = semver.parse(resource.spec["talos_version"]), semver.parse(cluster.initial_talos_version)
+    if (wants.major, wants.minor) < (first.major, first.minor):
+        yield f"talos.version {wants} is older than {first}, with which the cluster began: its configs would not fit"
+
+
+def _set_refusals(resource: Resource) -> Iterator[str]:
+    if resource.spec.get("bootstrap_spec"):
+        yield f"bootstrapSpec of {resource.id} is not supported yet: leave it out"
+    allocation = resource.spec.get("machine_allocation")
+    if allocation and not MachineClass.objects.filter(name=allocation["name"]).exists():
+        yield f"{resource.id} wants machines of class {allocation['name']}, which does not exist; make it first"
+
+
+def _is_control_plane(resource: Resource) -> bool:
+    holds_machines = resource.type in (kinds.MACHINE_SET, kinds.MACHINE_SET_NODE)
+    return holds_machines and kinds.LABEL_CONTROL_PLANE in resource.labels
+
+
+def _removal_refusal(resource: Resource) -> str:
+    return f"{resource.id} is part of the control plane; taking control planes out is not supported yet: put it back"
+
+
+def _machine_refusals(planned: Plan) -> Iterator[str]:
+    """Machines that are new in the cluster and could never be taken as they are."""
+    versions = [item for item in (*planned.create, *(c.resource for c in planned.update)) if item.type == kinds.CLUSTER]
+    picked = [resource for resource in planned.create if resource.type == kinds.MACHINE_SET_NODE]
+    known = Machine.objects.filter(uuid__in=[resource.id for resource in picked])
+    for machine in known.select_related("observation", "link", "cluster_machine__cluster"):
+        resource = next(item for item in picked if item.id == machine.uuid)
+        seen, member = seen_of(machine), getattr(machine, "cluster_machine", None)
+        if member is not None and member.cluster.name == resource.cluster and member.leaving_at is None:
+            continue  # put back before it was sent away
+        talos_version = versions[0].spec["talos_version"] if versions else _talos_version(resource.cluster)
+        sentence, state = picking.blocker(machine.uuid, seen, talos_version)
+        if state == "bad":
+            yield sentence.rstrip(".")
+
+
+def _talos_version(cluster: str | None) -> str:
+    return str(Cluster.objects.values_list("talos_version", flat=True).get(name=cluster))
+
+
+def _warnings(desired: list[Resource], planned: Plan) -> Iterator[str]:
+    """What is stored but not acted on yet, and what the cluster will wait for."""
+    for kind, words in LATER.items():
+        if any(resource.type == kind for resource in desired):
+            yield f"{words} are stored and not acted on yet"
+    for resource in desired:
+        if resource.type == kinds.CLUSTER:
+            yield from _cluster_warnings(resource)
+        if resource.type == kinds.MACHINE_SET and resource.spec.get("upgrade_strategy_config"):
+            yield f"upgradeStrategy of {resource.id} is stored and not acted on yet"
+        if resource.type == kinds.INSTALL_DISK and resource.spec.get("disk_selector"):
+            yield f"install.diskSelector of {resource.id} is not evaluated yet: the machine waits until a disk is named"
+        if resource.type == kinds.MACHINE_SET_NODE and kinds.ANNOTATION_LOCKED in resource.annotations:
+            yield f"locked of {resource.id} is stored and not acted on yet: configs go on to change"
+    for change in planned.update:
+        yield from _change_warnings(change)
+    picked = {resource.id for resource in planned.create if resource.type == kinds.MACHINE_SET_NODE}
+    for missing in sorted(picked - set(Machine.objects.filter(uuid__in=picked).values_list("uuid", flat=True))):
+        yield f"machine {missing} has not joined yet: the cluster waits for it"
+
+
+def _cluster_warnings(resource: Resource) -> Iterator[str]:
+    for name, words in LATER_FEATURES.items():
+        if resource.spec["features"].get(name):
+            yield f"{words} is stored and not acted on yet"
+    if resource.spec.get("backup_configuration"):
+        yield "features.backupConfiguration is stored and not acted on yet"
+
+
+def _change_warnings(change: template.Change) -> Iterator[str]:
+    old, new = change.old, change.new
+    if old is None or new is None:
+        return
+    for field, words in (("talos_version", "Talos"), ("kubernetes_version", "Kubernetes")):
+        if new.type == kinds.CLUSTER and old.spec[field] != new.spec[field]:
+            yield (
+                f"{words} {old.spec[field]} to {new.spec[field]}: upgrades are not done yet; "
+                "machines keep what they run, new ones start with the new version"
+                if field == "talos_version"
+                else f"{words} {old.spec[field]} to {new.spec[field]}: upgrades are not done yet"
+            )
+    in_use = new.type in (kinds.EXTENSIONS, kinds.KERNEL_ARGS) and old.spec != new.spec
+    if in_use and ClusterMachine.objects.exclude(applied_sha="").exists():
+        yield f"{new.id}: machines that are installed keep their image until upgrades are done"
