@@ -5,11 +5,12 @@ Presence counts, even with an empty value or as a deletion.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from talos import yaml12
 from talos.config.document import LEGACY, ConfigError
+from talos.config.errors import error_list
 from talos.config.patch import load_strategic
 
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -65,13 +66,6 @@ def sanitize(patch: str) -> str:
     load_strategic(patch, unique=True)
     kept = [document for document in map(_allowed, _documents(patch)) if document is not None]
     return "---\n".join(yaml12.dump(yaml12.sort_keys(document), indent=2) for document in kept or [{}])
-
-
-def error_list(errors: Iterable[str]) -> str:
-    """Several errors as one text, in the form Talos and its tools use."""
-    lines = list(errors)
-    title = "1 error occurred:" if len(lines) == 1 else f"{len(lines)} errors occurred:"
-    return "\n\t* ".join([title, *lines]) + "\n\n"
 
 
 def _documents(patch: str) -> Iterator[dict[str, Any]]:

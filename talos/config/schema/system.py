@@ -259,6 +259,16 @@ KINDS = (
         since=(1, 12),
     ),
     DocumentKind(
+        "PCIDriverRebindConfig",
+        "hardware.PCIDriverRebindConfigV1Alpha1",
+        (
+            always("name", "MetaName", STRING),
+            always("targetDriver", "PCITargetDriver", STRING),
+        ),
+        named=True,
+        since=(1, 10),
+    ),
+    DocumentKind(
         "RegistryAuthConfig",
         "cri.RegistryAuthConfigV1Alpha1",
         (
