@@ -7,6 +7,8 @@ generated again next year equals the one generated today.
 import re
 from typing import Any
 
+from talos.config.errors import quote
+
 _VERSION = re.compile(r"v([0-9]+)\.([0-9]+)(\..*)?", re.DOTALL)
 
 
@@ -57,7 +59,7 @@ class VersionContract:
         version = text if text.startswith("v") else f"v{text}"
         match = _VERSION.fullmatch(version)
         if match is None:
-            raise ValueError(f'error parsing version "{version}"')
+            raise ValueError(f"error parsing version {quote(version)}")
         return cls(int(match[1]), int(match[2]))
 
     def at_least(self, major: int, minor: int) -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from talos import pki, yaml12
+from talos.config.errors import quote
 from talos.pem import CertKey, PEMError
 
 #: What is merged, and what becomes of something whose name is taken by something else.
@@ -105,7 +106,10 @@ class Kubeconfig:
 
         named = (("cluster", clusters), ("auth info", users), ("context", contexts))
         return [
-            f'renamed {what} "{name}" -> "{new}"' for what, names in named for name, new in names.items() if name != new
+            f"renamed {what} {quote(name)} -> {quote(new)}"
+            for what, names in named
+            for name, new in names.items()
+            if name != new
         ]
 
 

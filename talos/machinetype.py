@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from talos.config.errors import quote
+
 
 class MachineType(IntEnum):
     """What a machine is in its cluster. The number is the one in Talos' resources."""
@@ -20,7 +22,7 @@ class MachineType(IntEnum):
         for machine_type in cls:
             if text == str(machine_type):
                 return machine_type
-        raise ValueError(f'invalid machine type: "{text}"')
+        raise ValueError(f"invalid machine type: {quote(text)}")
 
     def __str__(self) -> str:
         return self.name.lower()

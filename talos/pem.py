@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from talos.config.errors import quote
+
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
@@ -53,7 +55,7 @@ class KeyLabelError(PEMError):
     """The first PEM block has a label that is not one of a private key."""
 
     def __init__(self, label: str) -> None:
-        super().__init__(f'unsupported key type "{label}"')
+        super().__init__(f"unsupported key type {quote(label)}")
         self.label = label
 
 
@@ -165,7 +167,7 @@ class CertKey:
         try:
             return load_key(self.key)
         except KeyLabelError as error:
-            raise PEMError(f'unsupported key type: "{error.label}"') from None
+            raise PEMError(f"unsupported key type: {quote(error.label)}") from None
 
     @property
     def standard_key(self) -> bytes:

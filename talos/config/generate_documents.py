@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from talos import images
+from talos.config.errors import quote
 from talos.config.generate_v1alpha1 import AUDIT_POLICY, EXCLUDE_FROM_LOAD_BALANCERS, POD_SECURITY
 from talos.machinetype import MachineType
 from talos.pem import CertKey
@@ -56,7 +56,7 @@ def _system(given: GenerateInput) -> Iterator[Document]:
             "UnattendedInstallConfig",
             installer={"image": given.install_image},
             provisioning={
-                "diskSelector": {"match": f"disk.dev_path == {json.dumps(given.install_disk, ensure_ascii=False)}"},
+                "diskSelector": {"match": f"disk.dev_path == {quote(given.install_disk)}"},
                 "wipe": False,
             },
         )

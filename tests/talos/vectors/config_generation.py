@@ -6,11 +6,12 @@ from dataclasses import replace
 from talos import yaml12
 from talos.config import document, patch
 from talos.config.generate import GenerateError, GenerateInput, generate
+from talos.config.validate import Mode, validate
 from talos.contract import VersionContract
 from talos.machinetype import MachineType
 from talos.secrets import Bundle
 from talos.yaml12.texts import load_texts
-from tests.talos.vectors import unequal
+from tests.talos.vectors import config_errors, unequal
 
 OPTIONS = {
     "additionalSANs": "additional_sans",
@@ -61,15 +62,22 @@ def check(case):
         return f"no error, want {case['error']}"
     config = patch.apply(config, [patch.load_patch(text) for text in case.get("patches") or []])
     output = document.encode(config)
-    return unequal("output", output, case["output"]) or unequal("loads", loads(output), case.get("loads", True))
+    return unequal("output", output, case["output"]) or check_validation(output, case)
 
 
-def loads(text):
+def check_validation(output, case):
+    """What is generated loads and is as valid as it is for Talos."""
     try:
-        document.load(text)
-    except document.ConfigError:
-        return False
-    return True
+        config = document.load(output)
+    except document.ConfigError as error:
+        return None if case.get("loads") is False else f"does not load: {error}"
+    if "validateMetal" not in case:
+        return unequal("loads", True, case.get("loads", True))
+    report = validate(config, Mode.METAL)
+    want = case["validateMetal"]
+    return unequal("warnings", list(report.warnings), want["warnings"] or []) or config_errors.difference(
+        want["error"], report.error
+    )
 
 
 def bundle(text):

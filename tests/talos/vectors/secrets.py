@@ -4,11 +4,12 @@ from datetime import datetime
 
 from talos import pem
 from talos.config import generate
+from talos.config.errors import error_list
 from talos.contract import VersionContract
 from talos.machinetype import MachineType
 from talos.secrets import Bundle, BundleError
 from tests.talos.vectors import unequal
-from tests.talos.vectors.pki import KEY_TYPES, fields, listed
+from tests.talos.vectors.pki import KEY_TYPES, fields
 
 
 def cases(data, folder):
@@ -22,7 +23,7 @@ def check(case):
     try:
         bundle = Bundle.from_yaml(case["yaml"])
     except BundleError as error:
-        wanted = dict.fromkeys(case["validateByContract"], listed(error.problems))
+        wanted = dict.fromkeys(case["validateByContract"], error_list(error.problems))
         return unequal("validation", wanted, case["validateByContract"])
     authorities = {"etcd": bundle.etcd, "k8s": bundle.k8s, "k8saggregator": bundle.k8s_aggregator, "os": bundle.os}
     keys = {name: ca.key for name, ca in authorities.items()} | {"k8sserviceaccount": bundle.k8s_service_account}
@@ -85,7 +86,7 @@ def check_config(bundle, case):
     try:
         found = Bundle.from_config(config)
     except BundleError as error:
-        return unequal("from a configuration", listed(error.problems), case["validateError"])
+        return unequal("from a configuration", error_list(error.problems), case["validateError"])
     return unequal("validation", None, case["validateError"]) or unequal(
         "from a configuration", found == bundle, case["equalsBundle"]
     )
