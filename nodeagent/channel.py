@@ -1,34 +1,16 @@
-"""A gRPC channel to one machine: how it is made, how calls on it fail."""
+"""Calls to one machine and how they fail: `rpc.Channel` with errors for people."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
 from typing import Any, Self
 
-import grpc
-
 from nodeagent import errors
-from nodeagent.tls import Credentials
-from nodeagent.tlsbridge import Connect, TlsBridge
+from nodeagent.rpc import Channel, Method, RpcError
+from nodeagent.tls import Connect, Credentials
 
-__all__ = ["MESSAGE_LIMIT", "Connect", "Credentials", "NodeChannel"]
-
-MESSAGE_LIMIT = 32 << 20
-"""Bytes of the largest message that Talos sends (its own limit)."""
-
-_OPTIONS = [
-    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
-    ("grpc.max_send_message_length", MESSAGE_LIMIT),
-    ("grpc.keepalive_time_ms", 320_000),
-    ("grpc.keepalive_timeout_ms", 60_000),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.initial_reconnect_backoff_ms", 500),
-    ("grpc.min_reconnect_backoff_ms", 500),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
-    ("grpc.default_authority", "machine"),
-]
+__all__ = ["Connect", "Credentials", "NodeChannel"]
 
 
 class NodeChannel:
@@ -47,46 +29,61 @@ class NodeChannel:
         server_name: str | None = None,
     ) -> None:
         self.name = name
-        self._bridge = TlsBridge(connect, credentials, server_name)
-        self.channel = grpc.aio.insecure_channel(f"unix:{self._bridge.path}", options=_OPTIONS)
+        self._channel = Channel(connect, credentials, server_name)
 
     async def __aenter__(self) -> Self:
-        await self._bridge.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.channel.close(grace=None)
-        await self._bridge.close()
+        await self._channel.close()
 
-    async def _call(self, operation: str, call: Awaitable[Any]) -> Any:
+    async def _call(self, operation: str, method: Method, request: Any, timeout: float) -> Any:
         try:
-            return await call
-        except grpc.aio.AioRpcError as error:
+            return await self._channel.unary(method, request, timeout)
+        except RpcError as error:
             raise self._failure(operation, error) from error
 
-    async def _one(self, operation: str, call: Awaitable[Any]) -> Any:
+    async def _one(self, operation: str, method: Method, request: Any, timeout: float) -> Any:
         """The only message of an answer that could hold several nodes'; an empty one when there is none."""
-        answer = await self._call(operation, call)
-        if answer.messages:
-            return answer.messages[0]
-        return answer.messages.add()
+        return _only(await self._call(operation, method, request, timeout))
 
-    async def _stream(self, operation: str, call: Any) -> AsyncGenerator[Any]:
+    async def _upload(self, operation: str, method: Method, requests: AsyncIterable[Any]) -> Any:
         try:
-            async for message in call:
-                yield message
-        except grpc.aio.AioRpcError as error:
+            return _only(await self._channel.upload(method, requests, None))
+        except RpcError as error:
             raise self._failure(operation, error) from error
-        finally:
-            call.cancel()
 
-    async def _bytes(self, operation: str, call: Any) -> AsyncGenerator[bytes]:
-        async with aclosing(self._stream(operation, call)) as answers:
+    async def _stream(
+        self, operation: str, method: Method, request: Any, timeout: float | None = None
+    ) -> AsyncGenerator[Any]:
+        try:
+            async with aclosing(self._channel.stream(method, request, timeout)) as answers:
+                async for answer in answers:
+                    yield answer
+        except RpcError as error:
+            raise self._failure(operation, error) from error
+
+    async def _bytes(
+        self, operation: str, method: Method, request: Any, timeout: float | None = None
+    ) -> AsyncGenerator[bytes]:
+        async with aclosing(self._stream(operation, method, request, timeout)) as answers:
             async for data in answers:
                 yield data.bytes
 
-    def _failure(self, operation: str, error: grpc.aio.AioRpcError) -> errors.NodeError:
-        cause = self._bridge.last_error
-        if error.code() is grpc.StatusCode.UNAVAILABLE and cause is not None:
-            return errors.from_connection(self.name, operation, cause)
-        return errors.from_status(self.name, operation, error.code(), error.details() or "")
+    async def _fan(self, operation: str, method: Method, requests: Sequence[Any]) -> AsyncGenerator[tuple[int, Any]]:
+        """As `rpc.Channel.fan`, with NodeErrors."""
+        try:
+            async with aclosing(self._channel.fan(method, requests)) as answers:
+                async for index, answer in answers:
+                    yield index, self._failure(operation, answer) if isinstance(answer, RpcError) else answer
+        except RpcError as error:
+            raise self._failure(operation, error) from error
+
+    def _failure(self, operation: str, error: RpcError) -> errors.NodeError:
+        if error.cause is not None:
+            return errors.from_connection(self.name, operation, error.cause)
+        return errors.from_status(self.name, operation, error.code, error.details)
+
+
+def _only(answer: Any) -> Any:
+    return answer.messages[0] if answer.messages else answer.messages.add()

@@ -10,7 +10,8 @@ Routing metadata is never sent: the machine at the other end of the connection i
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,9 @@ from google.protobuf import empty_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from nodeagent import errors
-from nodeagent.channel import Connect, Credentials, NodeChannel
+from nodeagent.channel import NodeChannel
 from nodeagent.kubeconfigtar import first_member
+from nodeagent.rpc import Method, Methods
 from talos import resources
 from talos.gen import common_pb2, storage_pb2, storage_pb2_grpc
 from talos.gen.cosi import resource_pb2, state_pb2, state_pb2_grpc
@@ -41,6 +43,9 @@ RebootMode = machine_pb2.RebootRequest.Mode
 API_PORT = 50000
 """The port of a machine's API."""
 
+RETRY = 0.5
+"""Seconds between attempts while a machine is awaited."""
+
 CALL = 10.0
 """Seconds that ordinary calls may take."""
 LONG_CALL = 60.0
@@ -57,6 +62,12 @@ INSTALLER_STORE = common_pb2.ContainerdInstance(driver=common_pb2.CONTAINERD, na
 """Where installer images go: containerd's memory, so that nothing is left on disk."""
 
 _EMPTY = empty_pb2.Empty()
+
+_MACHINE = machine_pb2_grpc.MachineServiceStub(Methods())
+_STATE = state_pb2_grpc.StateStub(Methods())
+_STORAGE = storage_pb2_grpc.StorageServiceStub(Methods())
+_IMAGES = image_pb2_grpc.ImageServiceStub(Methods())
+_LIFECYCLE = lifecycle_pb2_grpc.LifecycleServiceStub(Methods())
 
 
 @dataclass(frozen=True)
@@ -93,35 +104,25 @@ class EtcdMember:
 class NodeClient(NodeChannel):
     """A connection to one machine and what can be asked of it. Use as an async context manager."""
 
-    def __init__(
-        self,
-        connect: Connect,
-        credentials: Credentials | None,
-        *,
-        name: str = "the machine",
-        server_name: str | None = None,
-    ) -> None:
-        super().__init__(connect, credentials, name=name, server_name=server_name)
-        self._machine = machine_pb2_grpc.MachineServiceStub(self.channel)
-        self._state = state_pb2_grpc.StateStub(self.channel)
-        self._storage = storage_pb2_grpc.StorageServiceStub(self.channel)
-        self._images = image_pb2_grpc.ImageServiceStub(self.channel)
-        self._lifecycle = lifecycle_pb2_grpc.LifecycleServiceStub(self.channel)
-
     # --- what the machine is --------------------------------------------------------------------------------------
 
     async def version(self) -> Version:
         """Talos version, architecture, platform."""
-        return await self._version(CALL, wait=False)
+        answer = await self._one("Version", _MACHINE.Version, _EMPTY, CALL)
+        return Version(answer.version.tag, answer.version.arch, answer.platform.name, answer.platform.mode)
 
     async def wait_for_answer(self, timeout: float) -> Version:
-        """`version`, but connect again and again until the machine answers; TimedOut after `timeout` seconds."""
-        return await self._version(timeout, wait=True)
-
-    async def _version(self, timeout: float, wait: bool) -> Version:
-        call = self._machine.Version(_EMPTY, timeout=timeout, wait_for_ready=wait)
-        answer = await self._one("Version", call)
-        return Version(answer.version.tag, answer.version.arch, answer.platform.name, answer.platform.mode)
+        """`version`, but connect again and again until the machine answers. Raises TimedOut after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    try:
+                        return await self.version()
+                    except (errors.Unreachable, errors.TimedOut):
+                        await asyncio.sleep(RETRY)
+        except TimeoutError:
+            code, detail = grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer in {timeout:g} s"
+            raise errors.TimedOut(self.name, "waiting for an answer", code, detail) from None
 
     async def identity(self) -> str:
         """The UUID of the machine at the other end, lower case: read on this very connection, before it is acted on."""
@@ -140,11 +141,11 @@ class NodeClient(NodeChannel):
 
     async def services(self) -> list[machine_pb2.ServiceInfo]:
         """All services, those that do not run too."""
-        return list((await self._one("ServiceList", self._machine.ServiceList(_EMPTY, timeout=CALL))).services)
+        return list((await self._one("ServiceList", _MACHINE.ServiceList, _EMPTY, CALL)).services)
 
     async def disks(self) -> list[storage_pb2.Disk]:
         """Disks; `system_disk` marks the one Talos is installed on."""
-        return list((await self._one("Disks", self._storage.Disks(_EMPTY, timeout=CALL))).disks)
+        return list((await self._one("Disks", _STORAGE.Disks, _EMPTY, CALL)).disks)
 
     # --- configuration and sequences ------------------------------------------------------------------------------
 
@@ -155,34 +156,33 @@ class NodeClient(NodeChannel):
         request = machine_pb2.ApplyConfigurationRequest(data=data, mode=mode, dry_run=dry_run)
         if revert_after is not None:
             request.try_mode_timeout.CopyFrom(Duration(seconds=int(revert_after)))
-        call = self._machine.ApplyConfiguration(request, timeout=LONG_CALL)
-        answer = await self._one("ApplyConfiguration", call)
+        answer = await self._one("ApplyConfiguration", _MACHINE.ApplyConfiguration, request, LONG_CALL)
         return Applied(answer.mode, answer.mode_details, tuple(answer.warnings))
 
     async def bootstrap(self, *, recover_etcd: bool = False, skip_hash_check: bool = False) -> None:
         """Start etcd. `AlreadyDone`: it was; `NotReady` and `Unsupported`: the configuration has not arrived yet."""
         request = machine_pb2.BootstrapRequest(recover_etcd=recover_etcd, recover_skip_hash_check=skip_hash_check)
-        await self._one("Bootstrap", self._machine.Bootstrap(request, timeout=LONG_CALL))
+        await self._one("Bootstrap", _MACHINE.Bootstrap, request, LONG_CALL)
 
     async def reboot(self, mode: RebootMode = RebootMode.DEFAULT) -> str:
         """Accepted, not done: the answer is the actor id that the events of the reboot carry."""
         request = machine_pb2.RebootRequest(mode=mode)
-        return str((await self._one("Reboot", self._machine.Reboot(request, timeout=CALL))).actor_id)
+        return str((await self._one("Reboot", _MACHINE.Reboot, request, CALL)).actor_id)
 
     async def shutdown(self, *, force: bool = False) -> str:
         """Power off; `force` does not drain first. Answers the actor id."""
         request = machine_pb2.ShutdownRequest(force=force)
-        return str((await self._one("Shutdown", self._machine.Shutdown(request, timeout=CALL))).actor_id)
+        return str((await self._one("Shutdown", _MACHINE.Shutdown, request, CALL)).actor_id)
 
     async def reset(self, *, graceful: bool, reboot: bool, wipe: tuple[str, ...] = ()) -> str:
         """Wipe the named partitions, or the whole system disk if none is named. Answers the actor id."""
         specs = [machine_pb2.ResetPartitionSpec(label=label, wipe=True) for label in wipe]
         request = machine_pb2.ResetRequest(graceful=graceful, reboot=reboot, system_partitions_to_wipe=specs)
-        return str((await self._one("Reset", self._machine.Reset(request, timeout=LONG_CALL))).actor_id)
+        return str((await self._one("Reset", _MACHINE.Reset, request, LONG_CALL)).actor_id)
 
     async def rollback(self) -> None:
         """Boot what ran before the last upgrade."""
-        await self._one("Rollback", self._machine.Rollback(machine_pb2.RollbackRequest(), timeout=LONG_CALL))
+        await self._one("Rollback", _MACHINE.Rollback, machine_pb2.RollbackRequest(), LONG_CALL)
 
     async def upgrade_and_reboot(
         self, image: str, *, preserve: bool = True, stage: bool = False, force: bool = False
@@ -192,7 +192,7 @@ class NodeClient(NodeChannel):
         In maintenance mode none of the three options is supported.
         """
         request = machine_pb2.UpgradeRequest(image=image, preserve=preserve, stage=stage, force=force)
-        return str((await self._one("Upgrade", self._machine.Upgrade(request, timeout=INSTALL))).actor_id)
+        return str((await self._one("Upgrade", _MACHINE.Upgrade, request, INSTALL)).actor_id)
 
     # --- installation in steps (Talos 1.13 and later) -------------------------------------------------------------
 
@@ -200,7 +200,7 @@ class NodeClient(NodeChannel):
         """Pull an image; answers its reference pinned to the digest, which install and upgrade want."""
         request = image_pb2.ImageServicePullRequest(containerd=store, image_ref=reference)
         operation, pinned = f"pulling {reference}", ""
-        async for answer in self._stream(operation, self._images.Pull(request, timeout=INSTALL)):
+        async for answer in self._stream(operation, _IMAGES.Pull, request, INSTALL):
             pinned = answer.name or pinned
         if not pinned:
             raise errors.from_status(self.name, operation, grpc.StatusCode.INTERNAL, "the machine named no image")
@@ -213,18 +213,18 @@ class NodeClient(NodeChannel):
             source=lifecycle_pb2.InstallArtifactsSource(image_name=image),
             destination=lifecycle_pb2.InstallDestination(disk=disk),
         )
-        return self._installer("Install", self._lifecycle.Install(request, timeout=INSTALL))
+        return self._installer("Install", _LIFECYCLE.Install, request)
 
     def upgrade(self, image: str) -> AsyncGenerator[str]:
         """Write another Talos beside the running one: lines of the installer. The caller reboots."""
         request = lifecycle_pb2.LifecycleServiceUpgradeRequest(
             containerd=INSTALLER_STORE, source=lifecycle_pb2.InstallArtifactsSource(image_name=image)
         )
-        return self._installer("Upgrade", self._lifecycle.Upgrade(request, timeout=INSTALL))
+        return self._installer("Upgrade", _LIFECYCLE.Upgrade, request)
 
-    async def _installer(self, operation: str, call: Any) -> AsyncGenerator[str]:
+    async def _installer(self, operation: str, method: Method, request: Any) -> AsyncGenerator[str]:
         exit_code, line = None, ""
-        async with aclosing(self._stream(operation, call)) as answers:
+        async with aclosing(self._stream(operation, method, request, INSTALL)) as answers:
             async for answer in answers:
                 if answer.progress.WhichOneof("response") == "exit_code":
                     exit_code = answer.progress.exit_code
@@ -241,38 +241,37 @@ class NodeClient(NodeChannel):
     async def etcd_members(self, *, local: bool = False) -> list[EtcdMember]:
         """Members of etcd. `local` asks this node's member alone: without quorum too, but it may be behind."""
         request = machine_pb2.EtcdMemberListRequest(query_local=local)
-        answer = await self._one("EtcdMemberList", self._machine.EtcdMemberList(request, timeout=CALL))
+        answer = await self._one("EtcdMemberList", _MACHINE.EtcdMemberList, request, CALL)
         return [
             EtcdMember(m.id, m.hostname, tuple(m.peer_urls), tuple(m.client_urls), m.is_learner) for m in answer.members
         ]
 
     async def etcd_status(self) -> machine_pb2.EtcdMemberStatus:
         """Status of this node's member."""
-        answer = await self._one("EtcdStatus", self._machine.EtcdStatus(_EMPTY, timeout=CALL))
+        answer = await self._one("EtcdStatus", _MACHINE.EtcdStatus, _EMPTY, CALL)
         status: machine_pb2.EtcdMemberStatus = answer.member_status
         return status
 
     async def etcd_remove_member(self, member_id: int) -> None:
         """Take a member out of the cluster, through this node. NotFound: it is out."""
         request = machine_pb2.EtcdRemoveMemberByIDRequest(member_id=member_id)
-        call = self._machine.EtcdRemoveMemberByID(request, timeout=LONG_CALL)
-        await self._one(f"removing etcd member {member_id:016x}", call)
+        await self._one(f"removing etcd member {member_id:016x}", _MACHINE.EtcdRemoveMemberByID, request, LONG_CALL)
 
     async def etcd_leave(self) -> None:
         """This node leaves etcd and empties its data."""
-        call = self._machine.EtcdLeaveCluster(machine_pb2.EtcdLeaveClusterRequest(), timeout=LEAVE)
-        await self._one("EtcdLeaveCluster", call)
+        await self._one("EtcdLeaveCluster", _MACHINE.EtcdLeaveCluster, machine_pb2.EtcdLeaveClusterRequest(), LEAVE)
 
     async def etcd_forfeit_leadership(self) -> str:
         """Give the leadership away; the new leader's name, empty when this node was not the leader."""
         request = machine_pb2.EtcdForfeitLeadershipRequest()
-        call = self._machine.EtcdForfeitLeadership(request, timeout=LONG_CALL)
-        return str((await self._one("EtcdForfeitLeadership", call)).member)
+        return str(
+            (await self._one("EtcdForfeitLeadership", _MACHINE.EtcdForfeitLeadership, request, LONG_CALL)).member
+        )
 
     def etcd_snapshot(self) -> AsyncGenerator[bytes]:
         """The database and the SHA-256 of it, in pieces."""
         request = machine_pb2.EtcdSnapshotRequest()
-        return self._bytes("EtcdSnapshot", self._machine.EtcdSnapshot(request))
+        return self._bytes("EtcdSnapshot", _MACHINE.EtcdSnapshot, request)
 
     async def etcd_recover(self, pieces: AsyncIterable[bytes]) -> None:
         """Upload a snapshot, for a bootstrap that recovers."""
@@ -281,16 +280,14 @@ class NodeClient(NodeChannel):
             async for piece in pieces:
                 yield common_pb2.Data(bytes=piece)
 
-        await self._one("EtcdRecover", self._machine.EtcdRecover(frames()))
+        await self._upload("EtcdRecover", _MACHINE.EtcdRecover, frames())
 
     # --- files, META, logs ----------------------------------------------------------------------------------------
 
     async def read_file(self, path: str, limit: int = FILE_LIMIT) -> bytes:
         """A regular file of at most `limit` bytes."""
         operation, content = f"reading {path}", bytearray()
-        async with aclosing(
-            self._bytes(operation, self._machine.Read(machine_pb2.ReadRequest(path=path), timeout=CALL))
-        ) as pieces:
+        async with aclosing(self._bytes(operation, _MACHINE.Read, machine_pb2.ReadRequest(path=path), CALL)) as pieces:
             async for piece in pieces:
                 content += piece
                 if len(content) > limit:
@@ -301,41 +298,41 @@ class NodeClient(NodeChannel):
     async def list_files(self, path: str) -> list[machine_pb2.FileInfo]:
         """A folder's entries; the first is the folder itself."""
         request = machine_pb2.ListRequest(root=path)
-        return [entry async for entry in self._stream(f"listing {path}", self._machine.List(request, timeout=CALL))]
+        return [entry async for entry in self._stream(f"listing {path}", _MACHINE.List, request, CALL)]
 
     async def meta_write(self, key: int, value: bytes) -> None:
         """Set a key of the META partition."""
         request = machine_pb2.MetaWriteRequest(key=key, value=value)
-        await self._one(f"writing META key {key:#04x}", self._machine.MetaWrite(request, timeout=CALL))
+        await self._one(f"writing META key {key:#04x}", _MACHINE.MetaWrite, request, CALL)
 
     async def meta_delete(self, key: int) -> None:
         """Remove a key of the META partition. NotFound: it is not there. Denied: Talos 1.14 keeps it for itself."""
         request = machine_pb2.MetaDeleteRequest(key=key)
-        await self._one(f"deleting META key {key:#04x}", self._machine.MetaDelete(request, timeout=CALL))
+        await self._one(f"deleting META key {key:#04x}", _MACHINE.MetaDelete, request, CALL)
 
     def logs(self, service: str, *, follow: bool = False, tail: int = -1) -> AsyncGenerator[bytes]:
         """A service's log in pieces that do not follow line ends; `tail` lines of what there is, -1 for all."""
         request = machine_pb2.LogsRequest(
             namespace="system", id=service, driver=common_pb2.CONTAINERD, follow=follow, tail_lines=tail
         )
-        return self._bytes(f"log of {service}", self._machine.Logs(request, timeout=None if follow else LONG_CALL))
+        return self._bytes(f"log of {service}", _MACHINE.Logs, request, None if follow else LONG_CALL)
 
     def dmesg(self, *, follow: bool = False, tail: bool = False) -> AsyncGenerator[bytes]:
         """Kernel messages, one a piece; `tail` with `follow` sends only new ones."""
         request = machine_pb2.DmesgRequest(follow=follow, tail=tail)
-        return self._bytes("Dmesg", self._machine.Dmesg(request, timeout=None if follow else LONG_CALL))
+        return self._bytes("Dmesg", _MACHINE.Dmesg, request, None if follow else LONG_CALL)
 
     async def kubeconfig(self) -> bytes:
         """The cluster administrator's kubeconfig (control planes only)."""
         archive = bytearray()
-        async for piece in self._bytes("Kubeconfig", self._machine.Kubeconfig(_EMPTY, timeout=LONG_CALL)):
+        async for piece in self._bytes("Kubeconfig", _MACHINE.Kubeconfig, _EMPTY, LONG_CALL):
             archive += piece
         return first_member(bytes(archive))
 
     async def events(self, *, tail: int = 0, after: str = "") -> AsyncGenerator[machine_pb2.Event]:
         """Events as they happen, before them the last `tail` (-1 for all) or those since event id `after`."""
         request = machine_pb2.EventsRequest(tail_events=tail, tail_id=after)
-        async with aclosing(self._stream("Events", self._machine.Events(request))) as answers:
+        async with aclosing(self._stream("Events", _MACHINE.Events, request)) as answers:
             async for event in answers:
                 if event.id:  # the first message only greets
                     yield event
@@ -346,14 +343,14 @@ class NodeClient(NodeChannel):
         """One resource; the type's only one if no id is given. Raises NotFound."""
         request = state_pb2.GetRequest(namespace=kind.namespace, type=kind.name, id=identifier or kind.id)
         operation = f"reading {kind.display_type} {request.id}"
-        answer = await self._call(operation, self._state.Get(request, timeout=CALL))
+        answer = await self._call(operation, _STATE.Get, request, CALL)
         return self._decode(operation, answer.resource)
 
     async def list(self, kind: ResourceType) -> list[Resource]:
         """All resources of a type, by id."""
         request = state_pb2.ListRequest(namespace=kind.namespace, type=kind.name)
         operation = f"listing {kind.display_type}"
-        answers = self._stream(operation, self._state.List(request, timeout=LONG_CALL))
+        answers = self._stream(operation, _STATE.List, request, LONG_CALL)
         return [self._decode(operation, answer.resource) async for answer in answers]
 
     async def watch(
@@ -364,26 +361,43 @@ class NodeClient(NodeChannel):
         With an id the first event is the resource as it is, a tombstone (DESTROYED, no spec) if it is not there. With
         a `bookmark` only what happened after it; NotReady if that is too long ago. Raises WatchLost.
         """
-        options = state_pb2.WatchOptions(aggregated=True)
-        if bookmark is not None:
-            options.start_from_bookmark = bookmark
-        elif identifier is None:
-            options.bootstrap_contents = True
-        request = state_pb2.WatchRequest(
-            namespace=kind.namespace, type=kind.name, id=identifier, options=options, api_version=1
-        )
-        operation = f"watching {kind.display_type}"
-        async with aclosing(self._stream(operation, self._state.Watch(request))) as answers:
-            async for answer in answers:  # the first one is empty
-                for message in answer.event:
-                    try:
-                        event = resources.decode_event(message)
-                    except SpecError as error:
-                        raise self._unreadable(operation, error) from error
-                    if event.type is EventType.ERRORED:
-                        raise errors.WatchLost(self.name, operation, grpc.StatusCode.ABORTED, event.error)
+        request, operation = _watch_request(kind, identifier, bookmark), f"watching {kind.display_type}"
+        async with aclosing(self._stream(operation, _STATE.Watch, request)) as answers:
+            async for answer in answers:
+                for event in self._events_of(operation, answer):
                     yield event
         raise errors.WatchLost(self.name, operation, grpc.StatusCode.OK, "the stream ended")
+
+    async def watch_all(self, kinds: Sequence[ResourceType]) -> AsyncGenerator[tuple[ResourceType, resources.Event]]:
+        """`watch` of many types together, at the price of one. Types that the machine does not show are left out.
+
+        Raises what ends any of the watches, and Denied when the machine shows none.
+        """
+        requests, operation = [_watch_request(kind) for kind in kinds], "watching resources"
+        refusal: errors.NodeError | None = None
+        async with aclosing(self._fan(operation, _STATE.Watch, requests)) as answers:
+            async for index, answer in answers:
+                if answer is None:
+                    raise errors.WatchLost(self.name, operation, grpc.StatusCode.OK, "the stream ended")
+                if isinstance(answer, errors.Denied | errors.Unsupported | errors.NotFound):
+                    refusal = answer
+                    continue
+                if isinstance(answer, errors.NodeError):
+                    raise answer
+                for event in self._events_of(operation, answer):
+                    yield kinds[index], event
+        if refusal is not None:
+            raise refusal
+
+    def _events_of(self, operation: str, answer: state_pb2.WatchResponse) -> Iterator[resources.Event]:
+        for message in answer.event:  # the first answer of a watch has none
+            try:
+                event = resources.decode_event(message)
+            except SpecError as error:
+                raise self._unreadable(operation, error) from error
+            if event.type is EventType.ERRORED:
+                raise errors.WatchLost(self.name, operation, grpc.StatusCode.ABORTED, event.error)
+            yield event
 
     def _decode(self, operation: str, message: resource_pb2.Resource) -> Resource:
         try:
@@ -393,3 +407,16 @@ class NodeClient(NodeChannel):
 
     def _unreadable(self, operation: str, error: SpecError) -> errors.NodeError:
         return errors.from_status(self.name, operation, grpc.StatusCode.DATA_LOSS, str(error))
+
+
+def _watch_request(
+    kind: ResourceType, identifier: str | None = None, bookmark: bytes | None = None
+) -> state_pb2.WatchRequest:
+    options = state_pb2.WatchOptions(aggregated=True)
+    if bookmark is not None:
+        options.start_from_bookmark = bookmark
+    elif identifier is None:
+        options.bootstrap_contents = True
+    return state_pb2.WatchRequest(
+        namespace=kind.namespace, type=kind.name, id=identifier, options=options, api_version=1
+    )

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ssl
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,9 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from talos.pem import CertKey
+
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+"""Opens a byte stream to one port of one machine. Raises OSError."""
 
 MAINTENANCE_NAME = "maintenance-service.talos.dev"
 """Common name of the certificate that every machine without configuration makes for itself (Talos)."""
@@ -131,8 +135,18 @@ class TlsStream:
 
     async def write(self, data: bytes) -> None:
         """Send, and wait while the other end is slow."""
+        self.send(data)
+        await self.drain()
+
+    def send(self, data: bytes) -> None:
+        """Send without waiting. Raises ssl.SSLError."""
         self._tls.write(data)
-        await self._flush()
+        if sealed := self._outgoing.read():
+            self._writer.write(sealed)
+
+    async def drain(self) -> None:
+        """Wait while the other end is slow. Raises OSError."""
+        await self._writer.drain()
 
     def close(self) -> None:
         """Say goodbye if that needs no waiting, and close the stream below."""

@@ -12,16 +12,12 @@ import atexit
 import itertools
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from typing import Self
 
 from nodeagent import tls
-from nodeagent.tls import Credentials
-
-Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
-"""Opens a byte stream to one port of one machine. Raises OSError."""
+from nodeagent.tls import Connect, Credentials
 
 HANDSHAKE_TIMEOUT = 15.0
 """Seconds for opening the stream and the TLS handshake together."""

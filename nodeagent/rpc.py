@@ -1,0 +1,454 @@
+"""gRPC calls to one server over a stream of our own, with TLS by Python's `ssl`.
+
+grpcio cannot verify Talos' Ed25519 certificates, dials addresses instead of streams, and needs some 30 kB for every
+open stream; a gateway has a dozen open to each of its machines. So this is the client half of gRPC over `http2`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+
+from nodeagent import tls
+from nodeagent.http2 import Connection, ErrorCode, Http2Error, Stream, encode_headers
+from nodeagent.tls import Connect, Credentials, TlsStream
+
+MESSAGE_LIMIT = 4 * 1024 * 1024
+"""Bytes of the largest message taken. Byte streams come in frames of a kilobyte, resources are small."""
+
+CONNECT_TIMEOUT = 15.0
+"""Seconds for opening the stream and the TLS handshake together."""
+
+PING_AFTER, PING_TIMEOUT = 320.0, 60.0
+"""Seconds of silence after which a sign of life is asked for, and those it may take."""
+
+_BROKEN = {
+    ErrorCode.REFUSED_STREAM: grpc.StatusCode.UNAVAILABLE,
+    ErrorCode.CANCEL: grpc.StatusCode.CANCELLED,
+    ErrorCode.ENHANCE_YOUR_CALM: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+_HTTP_STATUS = {
+    b"401": grpc.StatusCode.UNAUTHENTICATED,
+    b"403": grpc.StatusCode.PERMISSION_DENIED,
+    b"404": grpc.StatusCode.UNIMPLEMENTED,
+    b"429": grpc.StatusCode.UNAVAILABLE,
+    b"502": grpc.StatusCode.UNAVAILABLE,
+    b"503": grpc.StatusCode.UNAVAILABLE,
+    b"504": grpc.StatusCode.UNAVAILABLE,
+}
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class RpcError(Exception):
+    """A call ended with another status than OK. `cause` is what broke the connection, if that is why."""
+
+    def __init__(self, code: grpc.StatusCode, details: str, cause: OSError | None = None) -> None:
+        super().__init__(f"{code.name}: {details}")
+        self.code, self.details, self.cause = code, details, cause
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of a service: its path, how requests are written and answers read."""
+
+    path: bytes
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+
+class Methods:
+    """Given to a generated stub instead of a channel, it makes the stub's attributes `Method`s."""
+
+    def _method(
+        self,
+        path: str,
+        request_serializer: Callable[[Any], bytes],
+        response_deserializer: Callable[[bytes], Any],
+        **_: Any,
+    ) -> Method:
+        return Method(path.encode(), request_serializer, response_deserializer)
+
+    unary_unary = unary_stream = stream_unary = stream_stream = _method
+
+
+def _nobody() -> None:
+    pass
+
+
+class _Call:
+    """One call: what has arrived of its answer, and its status once it ended."""
+
+    __slots__ = (
+        "_assembling", "_deadline", "_link", "_owed", "_stream", "answered", "messages", "method", "notify",
+        "status",
+    )  # fmt: skip
+
+    def __init__(self, link: _Link, method: Method) -> None:
+        self.method = method
+        self.messages: deque[bytes] = deque()
+        self.status: RpcError | None = None
+        self.answered = False
+        """The other end has reported a status, which is `status`, or None for OK."""
+        self._assembling: bytearray | None = None  # the start of a message that has not arrived whole
+        self._owed = 0  # bytes that the other end may not send again yet
+        self._link = link
+        self._stream: Stream | None = None
+        self.notify: Callable[[], None] = _nobody
+        """Called when there is something new."""
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def start(self, timeout: float | None) -> None:
+        self._stream = self._link.http2.request(_request_headers(self.method.path, timeout), self)
+        if timeout is not None:
+            self._deadline = asyncio.get_running_loop().call_later(timeout, self._expire)
+
+    def put(self, message: Any, end: bool) -> None:
+        """Leave a request to be sent with the next flush."""
+        assert self._stream is not None
+        data = self.method.encode(message)
+        self._link.http2.send(self._stream, struct.pack(">BI", 0, len(data)) + data, end)
+
+    async def send(self, message: Any, end: bool) -> None:
+        """Send a request, and wait while the other end does not take it."""
+        assert self._stream is not None
+        self.put(message, end)
+        await self._link.flush()
+        while self._stream.pending and not self.over:
+            await self._wait()
+
+    async def finish_sending(self) -> None:
+        assert self._stream is not None
+        if not self.over:
+            self._link.http2.send(self._stream, b"", True)
+            await self._link.flush()
+
+    async def receive(self) -> Any:
+        """The next answer, or None at the end. Raises RpcError."""
+        while not self.ready:
+            await self._wait()
+        return self.take()
+
+    @property
+    def ready(self) -> bool:
+        """`take` has something to say."""
+        return bool(self.messages) or self.over
+
+    def take(self) -> Any:
+        """What `receive` returns, of a call that is ready."""
+        if not self.messages:
+            if self.status is not None:
+                raise self.status
+            return None
+        data = self.messages.popleft()
+        if not self.messages:
+            self._repay()
+            self._link.flush_soon()
+        try:
+            return self.method.decode(data)
+        except Exception as error:
+            raise RpcError(grpc.StatusCode.DATA_LOSS, f"an answer cannot be read: {error}") from error
+
+    async def only(self) -> Any:
+        """The one answer of a call that has one. Raises RpcError."""
+        answer = await self.receive()
+        if answer is None:
+            raise RpcError(grpc.StatusCode.INTERNAL, "the machine sent no answer")
+        await self.receive()  # its status
+        return answer
+
+    def close(self) -> None:
+        """No more interest in it."""
+        self._finish(RpcError(grpc.StatusCode.CANCELLED, "cancelled"), reset=True)
+
+    @property
+    def over(self) -> bool:
+        """Its status is known."""
+        return self.answered or self.status is not None
+
+    async def _wait(self) -> None:
+        news = asyncio.Event()
+        self.notify = news.set
+        try:
+            await news.wait()
+        finally:
+            self.notify = _nobody
+
+    def _expire(self) -> None:
+        self._finish(RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer in time"), reset=True)
+
+    def _finish(self, status: RpcError | None, reset: bool = False) -> None:
+        if self.over:
+            return
+        self.status, self.answered = status, status is None
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if reset and self._stream is not None:
+            self._link.http2.cancel(self._stream)
+            self._link.flush_soon()
+        self.notify()
+
+    # What HTTP/2 tells
+
+    def headers(self, fields: list[tuple[bytes, bytes]]) -> None:
+        found = dict(fields)
+        if b"grpc-status" in found:
+            text = unquote(found.get(b"grpc-message", b"").decode("latin-1"), errors="replace")
+            number = found[b"grpc-status"]
+            code = _CODES.get(int(number) if number.isdigit() else 2, grpc.StatusCode.UNKNOWN)
+            self._finish(None if code is grpc.StatusCode.OK else RpcError(code, text))
+        elif (status := found.get(b":status", b"200")) != b"200":
+            code = _HTTP_STATUS.get(status, grpc.StatusCode.UNKNOWN)
+            self._finish(RpcError(code, f"HTTP status {status.decode('latin-1')}"), reset=True)
+
+    def data(self, data: bytes) -> None:
+        self._owed += len(data)
+        buffer: bytes | bytearray = data
+        if self._assembling:
+            self._assembling += data
+            buffer = self._assembling
+        offset = 0
+        while len(buffer) - offset >= 5:
+            compressed, length = struct.unpack_from(">BI", buffer, offset)
+            if compressed or length > MESSAGE_LIMIT:
+                what = "is compressed" if compressed else f"has {length} bytes"
+                self._finish(RpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"an answer {what}"), reset=True)
+                return
+            if len(buffer) - offset < 5 + length:
+                break
+            self.messages.append(bytes(buffer[offset + 5 : offset + 5 + length]))
+            offset += 5 + length
+        if offset or buffer is data:
+            self._assembling = bytearray(buffer[offset:]) if offset < len(buffer) else None
+        if self.messages:
+            self.notify()
+        else:
+            self._repay()
+
+    def _repay(self) -> None:
+        """Let the other end go on: nothing complete waits to be read."""
+        assert self._stream is not None
+        self._link.http2.consumed(self._stream, self._owed)
+        self._owed = 0
+
+    def ended(self) -> None:
+        self._finish(RpcError(grpc.StatusCode.UNKNOWN, "the answer ended without a status"))
+
+    def broken(self, code: int, text: str) -> None:
+        meaning = _BROKEN.get(code, grpc.StatusCode.INTERNAL)  # type: ignore[call-overload]
+        self._finish(RpcError(meaning, text, self._link.error))
+
+    def drained(self) -> None:
+        self.notify()
+
+
+class _Link:
+    """One connection and the task that reads it."""
+
+    def __init__(self, stream: TlsStream) -> None:
+        self.http2 = Connection()
+        self.error: OSError | None = None
+        """What broke it."""
+        self._tls = stream
+        self._task = asyncio.ensure_future(self._read())
+
+    @property
+    def usable(self) -> bool:
+        return not self.http2.closing
+
+    async def flush(self) -> None:
+        """Send what there is to send, and wait while the other end is slow."""
+        self.flush_soon()
+        try:
+            await self._tls.drain()
+        except OSError as error:
+            self._break(error)
+
+    def flush_soon(self) -> None:
+        """Send what there is to send, without waiting."""
+        if self.error is not None:
+            return
+        if data := self.http2.take():
+            try:
+                self._tls.send(data)
+            except OSError as error:
+                self._break(error)
+
+    async def close(self) -> None:
+        if self.error is None:
+            self.http2.goodbye()
+            self.flush_soon()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                if not (data := await self._next()):
+                    raise ConnectionResetError("the machine closed the connection")
+                self.http2.receive(data)
+                await self.flush()
+        except OSError as error:  # of the connection, of TLS, of HTTP/2
+            if isinstance(error, Http2Error):
+                self.http2.goodbye(error.code)
+                self.flush_soon()
+            self._break(error)
+        finally:
+            self._break(ConnectionAbortedError("the connection was closed"))
+            self._tls.close()
+
+    async def _next(self) -> bytes:
+        """What arrives next; after a long silence a sign of life is asked for."""
+        try:
+            async with asyncio.timeout(PING_AFTER):
+                return await self._tls.read()
+        except TimeoutError:
+            self.http2.ping()
+            await self.flush()
+        async with asyncio.timeout(PING_TIMEOUT):
+            return await self._tls.read()
+
+    def _break(self, error: OSError) -> None:
+        if self.error is None:
+            self.error = error
+            self.http2.break_all(str(error))
+
+
+class Channel:
+    """Calls to one server, over a connection that is made when it is needed and made again when it broke."""
+
+    def __init__(self, connect: Connect, credentials: Credentials | None, server_name: str | None = None) -> None:
+        self._connect, self._server_name = connect, server_name
+        self._maintenance = credentials is None
+        self._context = tls.client_context(credentials, server_name is not None)
+        self._links: list[_Link] = []  # the last is for new calls; others may still carry old ones
+        self._connecting = asyncio.Lock()
+
+    async def close(self) -> None:
+        """End the connection; calls on it end with UNAVAILABLE."""
+        for link in self._links:
+            await link.close()
+
+    async def unary(self, method: Method, request: Any, timeout: float | None) -> Any:
+        """One request, one answer. Raises RpcError."""
+        async with self._call(method, timeout) as call:
+            await call.send(request, end=True)
+            return await call.only()
+
+    async def stream(self, method: Method, request: Any, timeout: float | None) -> AsyncGenerator[Any]:
+        """One request, any number of answers. Raises RpcError."""
+        async with self._call(method, timeout) as call:
+            await call.send(request, end=True)
+            while (answer := await call.receive()) is not None:
+                yield answer
+
+    async def upload(self, method: Method, requests: AsyncIterable[Any], timeout: float | None) -> Any:
+        """Any number of requests, one answer. Raises RpcError."""
+        async with self._call(method, timeout) as call:
+            async for request in requests:
+                await call.send(request, end=False)
+                if call.over:
+                    break  # the server has heard enough
+            await call.finish_sending()
+            return await call.only()
+
+    async def fan(self, method: Method, requests: Sequence[Any]) -> AsyncGenerator[tuple[int, Any]]:
+        """Many calls of one method that follow something, as one: (index of the request, its next answer).
+
+        A call that ends without error gives None last, one that ends with an error its RpcError. Much cheaper than a
+        generator and a task for each. Raises RpcError when there is no connection.
+        """
+        link = await self._connected(None)
+        news = asyncio.Event()
+        calls = {}
+        try:
+            for index, request in enumerate(requests):
+                call = calls[index] = _Call(link, method)
+                call.notify = news.set
+                call.start(None)
+                call.put(request, end=True)
+            await link.flush()
+            while calls:
+                await news.wait()
+                news.clear()
+                for index, call in list(calls.items()):
+                    while index in calls and call.ready:
+                        answer = _taken(call)
+                        if answer is None or isinstance(answer, RpcError):
+                            call.close()
+                            del calls[index]
+                        yield index, answer
+        finally:
+            for call in calls.values():
+                call.close()
+
+    @contextlib.asynccontextmanager
+    async def _call(self, method: Method, timeout: float | None) -> AsyncGenerator[_Call]:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        call = _Call(await self._connected(timeout), method)
+        call.start(None if timeout is None else max(timeout - (clock() - began), 0.001))
+        try:
+            yield call
+        finally:
+            call.close()
+
+    async def _connected(self, timeout: float | None) -> _Link:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._usable_link()
+        except OSError as error:  # TimeoutError is one
+            cause = error if str(error) else TimeoutError("no connection in time")
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, str(cause), cause) from error
+
+    async def _usable_link(self) -> _Link:
+        async with self._connecting:
+            self._links = [link for link in self._links if link.error is None]
+            if not self._links or not self._links[-1].usable:
+                self._links.append(_Link(await self._handshake()))
+            return self._links[-1]
+
+    async def _handshake(self) -> TlsStream:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                reader, writer = await self._connect()
+                try:
+                    stream = TlsStream(reader, writer, self._context, server_hostname=self._server_name)
+                    await stream.handshake()
+                    if self._maintenance:
+                        tls.require_maintenance(stream)
+                except BaseException:
+                    writer.close()
+                    raise
+        except TimeoutError as error:
+            raise TimeoutError(str(error) or "the machine did not answer in time") from error
+        return stream
+
+
+def _taken(call: _Call) -> Any:
+    try:
+        return call.take()
+    except RpcError as error:
+        return error
+
+
+def _request_headers(path: bytes, timeout: float | None) -> bytes:
+    fields = [
+        (b":method", b"POST"),
+        (b":scheme", b"https"),
+        (b":path", path),
+        (b":authority", b"machine"),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+        (b"user-agent", b"omni"),
+    ]
+    if timeout is not None:
+        fields.append((b"grpc-timeout", b"%dm" % max(1, int(timeout * 1000))))
+    return encode_headers(fields)
