@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 
 from nodeagent import errors, inventory
 from nodeagent.client import NodeClient
-from talos.resources import EventType, ResourceType, types
+from talos.resources import EventType, types
 
 GATHER = 0.25
 """Seconds in which changes are gathered before fields are computed again."""
@@ -19,54 +20,38 @@ async def follow(client: NodeClient, told: Callable[[inventory.Fields], None]) -
 
     Never returns; raises `errors.NodeError` when a watch breaks. What the machine refuses to show is left out.
     """
+    present = await _present(client)
+    kinds = [kind for kind in inventory.WATCHED if kind.name in present]
     specs: dict[str, dict[str, Any]] = {}
     changed: set[str] = set()
-    work = asyncio.Event()
+    timer: asyncio.TimerHandle | None = None
+    loop = asyncio.get_running_loop()
 
-    async def watch(kind: ResourceType) -> None:
-        known: dict[str, Any] = {}
-        async for event in client.watch(kind):
-            if event.type in (EventType.CREATED, EventType.UPDATED):
-                known[event.resource.id] = event.resource.spec
-            elif event.type is EventType.DESTROYED:
-                known.pop(event.resource.id, None)
-            elif event.type is not EventType.BOOTSTRAPPED:
-                continue
-            specs[kind.name] = known
-            changed.add(kind.name)
-            work.set()
+    def tell() -> None:
+        nonlocal timer
+        timer = None
+        names = set(changed)
+        changed.clear()
+        told(inventory.fields(specs, names))
 
-    async def patient_watch(kind: ResourceType) -> None:
-        try:
-            await watch(kind)
-        except (errors.Denied, errors.Unsupported, errors.NotFound):
-            return
-
-    async def tell() -> None:
-        while True:
-            await work.wait()
-            await asyncio.sleep(GATHER)
-            work.clear()
-            names = set(changed)
-            changed.clear()
-            told(inventory.fields(specs, names))
-
-    present = await _present(client)
-    tasks = [asyncio.create_task(tell())]
-    tasks += [asyncio.create_task(patient_watch(kind)) for kind in inventory.WATCHED if kind.name in present]
     try:
-        pending = set(tasks)
-        while len(pending) > 1:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        raise errors.from_status(
-            client.name, "following its resources", grpc.StatusCode.UNIMPLEMENTED, "the machine shows none of them"
-        )
+        async with aclosing(client.watch_all(kinds)) as events:
+            async for kind, event in events:
+                known = specs.setdefault(kind.name, {})
+                if event.type in (EventType.CREATED, EventType.UPDATED):
+                    known[event.resource.id] = event.resource.spec
+                elif event.type is EventType.DESTROYED:
+                    known.pop(event.resource.id, None)
+                elif event.type is not EventType.BOOTSTRAPPED:
+                    continue
+                changed.add(kind.name)
+                timer = timer or loop.call_later(GATHER, tell)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if timer is not None:
+            timer.cancel()
+    raise errors.from_status(
+        client.name, "following its resources", grpc.StatusCode.UNIMPLEMENTED, "the machine shows none of them"
+    )
 
 
 async def _present(client: NodeClient) -> set[str]:

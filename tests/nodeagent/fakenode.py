@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import tarfile
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -50,7 +51,10 @@ class FakeNode(
     resources: list[Resource] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     exit_code: int | None = 0
-    watch_events: "asyncio.Queue[state_pb2.Event]" = field(default_factory=asyncio.Queue)
+    watch_events: dict[str, "asyncio.Queue[state_pb2.Event]"] = field(
+        default_factory=lambda: defaultdict(asyncio.Queue)
+    )
+    """By resource type: what its watches are told after what exists."""
 
     async def Version(self, request: Any, context: Any) -> machine_pb2.VersionResponse:
         version = machine_pb2.Version(
@@ -149,7 +153,7 @@ class FakeNode(
             ]
         )
         while True:
-            yield state_pb2.WatchResponse(event=[await self.watch_events.get()])
+            yield state_pb2.WatchResponse(event=[await self.watch_events[request.type].get()])
 
 
 def _progress(**part: Any) -> lifecycle_pb2.LifecycleServiceInstallResponse:

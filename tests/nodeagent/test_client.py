@@ -154,7 +154,7 @@ async def test_lists_and_watches_resources(node: FakeNode, client: NodeClient) -
     assert [(await anext(watch)).type for _ in range(2)] == [EventType.CREATED, EventType.BOOTSTRAPPED]
     assert node.requests[0].api_version == 1
     running = replace(booting, spec=booting.spec | {"stage": "running"})
-    node.watch_events.put_nowait(
+    node.watch_events[types.MACHINE_STATUS.name].put_nowait(
         state_pb2.Event(
             event_type=state_pb2.UPDATED,
             resource=resources.encode(running),
@@ -168,13 +168,15 @@ async def test_lists_and_watches_resources(node: FakeNode, client: NodeClient) -
         "booting",
         b"0123",
     )
-    node.watch_events.put_nowait(state_pb2.Event(event_type=state_pb2.ERRORED, error="too slow"))
+    node.watch_events[types.MACHINE_STATUS.name].put_nowait(
+        state_pb2.Event(event_type=state_pb2.ERRORED, error="too slow")
+    )
     with pytest.raises(errors.WatchLost, match="too slow"):
         await anext(watch)
 
 
 async def test_a_resource_that_cannot_be_read_is_an_error_not_a_crash(node: FakeNode, client: NodeClient) -> None:
-    node.watch_events.put_nowait(
+    node.watch_events[types.MACHINE_STATUS.name].put_nowait(
         state_pb2.Event(
             resource=state_pb2.GetResponse.FromString(b"").resource,
             event_type=state_pb2.UPDATED,
@@ -182,7 +184,9 @@ async def test_a_resource_that_cannot_be_read_is_an_error_not_a_crash(node: Fake
     )
     broken = resources.encode(resource(types.MACHINE_STATUS, {"stage": "running"}))
     broken.spec.proto_spec = b"\xff"
-    node.watch_events.put_nowait(state_pb2.Event(event_type=state_pb2.UPDATED, resource=broken))
+    node.watch_events[types.MACHINE_STATUS.name].put_nowait(
+        state_pb2.Event(event_type=state_pb2.UPDATED, resource=broken)
+    )
     watch = client.watch(types.MACHINE_STATUS)
     await anext(watch)
     assert (await anext(watch)).resource.spec is None
