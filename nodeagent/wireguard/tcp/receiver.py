@@ -176,7 +176,7 @@ class Receiver:
         return data
 
     def _grow(self) -> None:
-        limit = self.settings.receive_window_limit if self.scale else _LARGEST_FIELD
+        limit = min(self.settings.receive_window_limit, _LARGEST_FIELD << self.scale)
         growth = min(self._capacity, limit - self._capacity)
         if growth > 0 and self._pool.take(growth):
             self._granted += growth

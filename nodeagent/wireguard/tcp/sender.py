@@ -397,14 +397,16 @@ class Sender:
         return True
 
     def _probe_tail(self, now: float) -> None:
-        last = self._flight[-1]
-        if last.sacked or last.lost:
-            return
-        if now < last.at + self._tail_probe_after - _REORDERING:
-            return  # it was sent after the timer was set; wait for its own
+        """Repeat the last segment that is missing, which brings back news of all before it."""
+        is_recent = now < self._flight[-1].at + self._tail_probe_after - _REORDERING
+        if is_recent and now < self._progress_at + self.round_trip.timeout:
+            return  # more was sent after the timer was set
         self._probed = True
-        self._mark_lost(last)
-        self._repeat(now, last)
+        for sent in reversed(self._flight):
+            if not sent.sacked:
+                self._mark_lost(sent)
+                self._repeat(now, sent)
+                return
 
     def _on_timeout(self, now: float) -> None:
         """Everything not known to have arrived is lost; `transmit` sends it again."""
