@@ -39,7 +39,7 @@ class ClusterTrust:
         return await in_thread(make)
 
     async def sign(self, address: str, token: str, csr_pem: bytes) -> tuple[bytes, bytes]:
-        """PEM (CA, certificate) for a worker's request. Raises PermissionError for a wrong token, machine or request."""
+        """PEM (CA, certificate) for a worker's request. PermissionError: wrong token, machine or request."""
 
         def signed() -> tuple[bytes, bytes]:
             bundle, role = _cluster_of(address)

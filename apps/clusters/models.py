@@ -138,6 +138,7 @@ class ClusterMachine(TenantModel):
     role = models.CharField(max_length=12)
     machine = models.OneToOneField(Machine, on_delete=models.PROTECT, related_name="cluster_machine")
     kubernetes_version = models.CharField(max_length=40)  # copied once
+    observed_generation = models.BigIntegerField(default=0)  # of the cluster, for which the config below is right
     created_at = models.DateTimeField(auto_now_add=True)
     leaving_at = models.DateTimeField(null=True)
     sealed_config = models.BinaryField(null=True)  # rendered, wanted

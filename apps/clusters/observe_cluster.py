@@ -78,7 +78,7 @@ def _member(row: ClusterMachine, picked: set[str]) -> Member:
         connected=observed.connected and hasattr(row.machine, "link"),
         installed=bool(row.applied_sha) or any(c["name"] == "installed" and c["state"] == "ok" for c in row.conditions),
         configured=bool(row.applied_sha),
-        current=bool(row.applied_sha) and row.applied_sha == row.config_sha and not row.config_error,
+        current=_current(row),
         ready=row.ready,
         reported_member_id=observed.etcd_member_id if role_of(row) == "controlplane" else "",
         etcd_member_id=row.etcd_member_id,
@@ -86,6 +86,12 @@ def _member(row: ClusterMachine, picked: set[str]) -> Member:
         blocker=blocking.get("message", ""),
         state=state,
     )
+
+
+def _current(row: ClusterMachine) -> bool:
+    """Whether the machine runs the config that is wanted now."""
+    rendered = row.observed_generation == row.cluster.generation and not row.config_error
+    return rendered and bool(row.applied_sha) and row.applied_sha == row.config_sha
 
 
 def _picked(cluster: Cluster, nodes: list[MachineSetNode], rows: list[ClusterMachine]) -> tuple[Picked, ...]:

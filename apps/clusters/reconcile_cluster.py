@@ -49,6 +49,9 @@ from nodeagent import errors
 AGAIN = 15.0
 """Seconds until a step that failed is considered again."""
 
+CONCLUSIONS = ("conditions", "observed_generation", "phase", "ready", "kubernetes_api_ready", "step", "ready_at")
+"""Columns that say how a cluster is, written together."""
+
 
 def reconcile_cluster(organisation_id: UUID, object_id: UUID) -> Outcome:
     """Look at one cluster and take its next step."""
@@ -266,24 +269,12 @@ class _Run:
                 status.ready_at = timezone.now()
             if _conclusions(status) == before:
                 return
-            status.save(
-                update_fields=[
-                    "conditions", "observed_generation", "phase", "ready", "kubernetes_api_ready", "step", "ready_at",
-                ]
-            )  # fmt: skip
+            status.save(update_fields=CONCLUSIONS)
             changed("cluster", self.cluster_id, self.organisation_id)
 
 
-def _conclusions(status: ClusterStatus) -> tuple[object, ...]:
-    return (
-        status.conditions,
-        status.observed_generation,
-        status.phase,
-        status.ready,
-        status.kubernetes_api_ready,
-        status.step,
-        status.ready_at,
-    )
+def _conclusions(status: ClusterStatus) -> list[object]:
+    return [getattr(status, name) for name in CONCLUSIONS]
 
 
 def _etcd(seen: ClusterView) -> tuple[EtcdMember, ...] | Silent:

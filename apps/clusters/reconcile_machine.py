@@ -43,6 +43,18 @@ from talos.config.document import encode, load
 AGAIN = 15.0
 """Seconds until a step that failed is considered again."""
 
+CONCLUSIONS = (
+    "conditions",
+    "step",
+    "stage",
+    "ready",
+    "schematic_id",
+    "install_disk",
+    "node_name",
+    "observed_generation",
+)
+"""Columns that say how a machine is, written together."""
+
 RELATED = (
     "cluster__secrets",
     "cluster__status",
@@ -78,7 +90,7 @@ class _Run:
         facts, decision = self._decide(seen)
         failure = ""
         if decision.step is not None:
-            self._store(facts, decision)
+            self._store(seen, facts, decision)
             try:
                 self._take(decision.step, seen, facts)
             except node.FAILURES as error:
@@ -92,10 +104,10 @@ class _Run:
             last = decision.conditions[-1]
             sentence = f"{last.message} That failed: {failure}. It is tried again."
             decision = replace(decision, conditions=(*decision.conditions[:-1], Condition(last.name, "wait", sentence)))
-            self._store(facts, decision)
+            self._store(seen, facts, decision)
             return Outcome(again_in=AGAIN)
         if decision.step is None:
-            self._store(facts, decision)
+            self._store(seen, facts, decision)
             return Outcome(again_in=decision.again_in)
         return Outcome(again_in=0.0)
 
@@ -271,7 +283,7 @@ class _Run:
             changed("machine", machine_id, self.organisation_id)
             changed("cluster", cluster.id, self.organisation_id)
 
-    def _store(self, facts: Facts, decision: Decision[Step]) -> None:
+    def _store(self, seen: MachineView, facts: Facts, decision: Decision[Step]) -> None:
         """Write the conclusions; who depends on them is told only when they changed."""
         with tenant_scope(self.organisation_id):
             row = self.row()
@@ -285,6 +297,8 @@ class _Run:
             row.stage = _stage(facts, live)
             row.ready = decision.conditions[-1].name == "ready" and decision.conditions[-1].state == "ok"
             row.schematic_id = facts.schematic
+            if seen.inputs is not None and not facts.render_needed:
+                row.observed_generation = seen.generation
             if not row.applied_sha:
                 row.install_disk = facts.disk
             if observed.node_name and not facts.leaving:
@@ -292,16 +306,14 @@ class _Run:
             after = _conclusions(row)
             if after == before:
                 return
-            row.save(
-                update_fields=["conditions", "step", "stage", "ready", "schematic_id", "install_disk", "node_name"]
-            )
+            row.save(update_fields=CONCLUSIONS)
             hint("cluster", row.cluster_id, self.organisation_id)
             changed("machine", row.machine_id, self.organisation_id)
             changed("cluster", row.cluster_id, self.organisation_id)
 
 
-def _conclusions(row: ClusterMachine) -> tuple[object, ...]:
-    return row.conditions, row.step, row.stage, row.ready, row.schematic_id, row.install_disk, row.node_name
+def _conclusions(row: ClusterMachine) -> list[object]:
+    return [getattr(row, name) for name in CONCLUSIONS]
 
 
 def _stage(facts: Facts, live: Live | None) -> str:

@@ -50,6 +50,7 @@ ETCD = tuple(EtcdMember(f"{number:016x}", f"n{number}") for number in (1, 2, 3))
 NEW = ClusterFacts("lab", secrets=True, members=MEMBERS)
 FIXED = replace(NEW, bootstrap_uuid="u1", bootstrap=Bootstrap("secure", "booting"))
 LEAVING = replace(WORKER, leaving=True, blocker="Wiping m-4.")
+SHORT = ClassSet("lab-gpu", "worker", "gpu", 2, (), ())
 NO_DISK = member(1, installed=False, blocker="No disk.", state="ask")
 READY = replace(NEW, bootstrap_uuid="u1", bootstrapped=True, etcd=ETCD, kubernetes=Kubernetes(True, nodes=NODES))
 
@@ -105,13 +106,13 @@ def test_next_step(facts: ClusterFacts, expected: str) -> None:
         (replace(READY, etcd=Silent("deadline")), "etcd", "deadline"),
         (replace(READY, kubernetes=Kubernetes(False, "HTTP 503")), "kubernetes", "HTTP 503"),
         (replace(READY, kubernetes=Kubernetes(True, nodes=NODES[:3])), "kubernetes", "m-4 to register"),
-        (replace(READY, kubernetes=Kubernetes(True, nodes=(*NODES[:3], ("n4", False)))), "kubernetes", "m-4 to be ready"),
+        (replace(READY, kubernetes=Kubernetes(True, nodes=(*NODES[:3], ("n4", False)))), "kubernetes", "m-4 to be"),
         (replace(READY, members=(*CONTROL_PLANES[:2], member(3, wanted=False), WORKER)), "machines", "bad: m-3"),
         (replace(READY, members=(*CONTROL_PLANES, LEAVING)), "machines", "Wiping m-4."),
         (replace(READY, deleting=True, members=(replace(WORKER, leaving=True),)), "leaving", "m-4 to be wiped"),
         (replace(NEW, members=(NO_DISK,)), "installed", "ask: 0 of 1 installed. No disk."),
-        (replace(READY, classes=(ClassSet("lab-gpu", "worker", "gpu", 2, (), ()),)), "machines", "2 free machines of class gpu"),
-        (replace(READY, classes=(ClassSet("lab-gpu", "worker", "gpu", 2, (), (), "no class gpu"),)), "machines", "bad"),
+        (replace(READY, classes=(SHORT,)), "machines", "2 free machines of class gpu"),
+        (replace(READY, classes=(replace(SHORT, problem="no class gpu"),)), "machines", "bad"),
     ],
 )  # fmt: skip
 def test_what_is_awaited(facts: ClusterFacts, name: str, words: str) -> None:
