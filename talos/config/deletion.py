@@ -10,6 +10,8 @@ from talos.config.schema.formats import Duration, FileMode, FreeForm
 from talos.config.schema.types import Enum, List, Map, Pointer, String, Struct, Text, Type
 from talos.yaml12 import Node
 
+_UNSET = {"meta.Addr": "invalid IP", "meta.Prefix": "invalid Prefix", "meta.AddrPort": "invalid AddrPort"}
+"""What unset addresses are compared as."""
 _DROPPED_KEYS = frozenset(("version", "kind", "name"))
 
 
@@ -86,6 +88,8 @@ def _deletion(node: Node, parent: Node | None, path: tuple[str, ...], root: Node
                 break
         else:
             raise ConfigError(f"no key:val found in sequence node for path {dotted}")
+    elif "" in path:
+        raise ConfigError(f"cannot delete a key without a name in '{dotted}'")
     elif any(part.startswith("[") for part in path):
         raise ConfigError(f"cannot delete an inner key in '{dotted}'")
     if not path:
@@ -139,7 +143,7 @@ def _delete_item(type_: List | FreeForm, items: list[Any] | None, rest: tuple[st
     key, text = item
     struct = type_.item if isinstance(type_, List) else None
     struct = struct.target if isinstance(struct, Pointer) else struct
-    if isinstance(struct, Struct) and key in struct.by_key:
+    if isinstance(struct, Struct) and struct.path_visible and key in struct.by_key:
         for index, candidate in enumerate(items or []):
             if _text(struct.by_key[key].type, candidate.get(key)) == text:
                 return [*(items or [])[:index], *(items or [])[index + 1 :]]
@@ -148,8 +152,10 @@ def _delete_item(type_: List | FreeForm, items: list[Any] | None, rest: tuple[st
 
 def _text(type_: Type, value: Any) -> str | None:
     """The text a field is compared by; None for types that never match."""
+    if isinstance(type_, Pointer):
+        return None if value is None or isinstance(type_.target, String) else _text(type_.target, value)
     if isinstance(type_, FileMode):
         return f"0o{value or 0:o}"
     if isinstance(type_, String | Enum | Duration | Text):
-        return str(type_.zero if value is None else value)
+        return str(_UNSET.get(type_.go, type_.zero) if value is None else value)
     return None

@@ -53,15 +53,19 @@ class Document:
         return str(self.values.get("apiVersion", "")) if self.kind != LEGACY else ""
 
     @property
+    def is_named(self) -> bool:
+        """Whether there can be several documents of the kind, told apart by name."""
+        return self.kind != LEGACY and KINDS[self.kind].named
+
+    @property
     def name(self) -> str:
         """The name of a named document, otherwise empty."""
-        named = self.kind != LEGACY and KINDS[self.kind].named
-        return str(self.values.get("name", "")) if named else ""
+        return str(self.values.get("name", "")) if self.is_named else ""
 
     @property
     def title(self) -> str:
         """`Kind` or `Kind/name`, as Talos names documents in errors."""
-        return f"{self.kind}/{self.name}" if self.kind != LEGACY and KINDS[self.kind].named else self.kind
+        return f"{self.kind}/{self.name}" if self.is_named else self.kind
 
     def encode(self) -> str:
         """The document as YAML."""
@@ -243,5 +247,6 @@ def _claimed_links(document: Document) -> list[str]:
     """The network links a document configures."""
     if "multicast" not in document.struct.by_key:
         return []
-    peer = document.values.get("peer") if document.kind == "VethConfig" else None
-    return [document.name] if peer is None else [document.name, peer.get("name", "")]
+    if document.kind == "VethConfig":
+        return [document.name, (document.values.get("peer") or {}).get("name", "")]
+    return [document.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
@@ -47,7 +48,7 @@ class Url:
     def port(self) -> str:
         """The digits after the host's colon, or an empty text."""
         tail = self.host[self.host.rfind("]") + 1 :]
-        return tail.partition(":")[2]
+        return tail.rpartition(":")[2] if ":" in tail else ""
 
     def __str__(self) -> str:
         text = f"{self.scheme}:" if self.scheme else ""
@@ -167,14 +168,19 @@ def _host(host: str) -> str:
             raise ValueError("missing ']' in host")
         port = host[end + 1 :]
     else:
-        port = host[host.index(":") :] if ":" in host else ""
+        port = host[host.rindex(":") :] if ":" in host else ""
     if not _PORT.fullmatch(port):
         raise ValueError(f'invalid port "{port}" after host')
-    zone = host.find("%25", 0, host.rfind("]")) if host.startswith("[") else -1
-    if zone >= 0:
-        end = host.rfind("]")
-        return unescape(host[:zone], host=True) + unescape(host[zone:end]) + host[end:]
-    return unescape(host, host=True)
+    if not host.startswith("["):
+        return unescape(host, host=True)
+    end = host.rfind("]")
+    zone = host.find("%25", 0, end)
+    address = host[1 : end if zone < 0 else zone]
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        raise ValueError(f'invalid host: ParseAddr("{address}"): unable to parse IP') from None
+    return host if zone < 0 else f"[{address}{unescape(host[zone:end])}{host[end:]}"
 
 
 def canonical(text: str) -> str:
@@ -185,8 +191,6 @@ def canonical(text: str) -> str:
 def merge(left: str, right: str) -> str:
     """`left` with the parts that `right` has (Talos' patch rule for URLs)."""
     old, new = parse(left), parse(right)
-    if old.user is not None and new.user is not None:
-        raise ValueError("the user part of a URL cannot be patched: delete the URL first")
     return str(
         Url(
             scheme=new.scheme or old.scheme,

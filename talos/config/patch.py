@@ -157,12 +157,12 @@ def _apply_operations(text: str, patch: JSONPatch) -> str:
 
 
 def _merge(config: Config, patch: StrategicPatch) -> Config:
-    documents: dict[tuple[str, str, str], Document] = {}
+    documents: dict[tuple[str, str, str | None], Document] = {}
     for document in config.documents:
         _check_copyable(document)
         documents[_identity(document)] = document
     for step in patch.steps:
-        key = (step.api_version, step.kind, step.name)
+        key = _identity(step)
         current = documents.get(key)
         if isinstance(step, Deletion):
             if current is None:
@@ -183,8 +183,11 @@ def _merge(config: Config, patch: StrategicPatch) -> Config:
     return assemble(documents.values())
 
 
-def _identity(document: Document) -> tuple[str, str, str]:
-    return document.api_version, document.kind, document.name
+def _identity(step: Deletion | Document) -> tuple[str, str, str | None]:
+    """What has to be equal for a step to apply to a document. A name that is empty is not the same as none."""
+    if isinstance(step, Deletion):
+        return step.api_version, step.kind, step.name or None
+    return step.api_version, step.kind, step.name if step.is_named else None
 
 
 def _check_copyable(document: Document) -> None:

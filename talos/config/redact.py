@@ -42,8 +42,6 @@ _SECRETS = {
     ),
     "SideroLinkConfig": ("uniqueToken",),
     "DiscoveryIdentityConfig": ("clusterSecret",),
-    "KubeAPIServerCAConfig": ("issuingCA.key",),
-    "KubeAggregatorCAConfig": ("issuingCA.key",),
     "KubeServiceAccountConfig": ("issuer.privateKey",),
     "RegistryAuthConfig": ("password", "auth", "identityToken"),
     "RegistryTLSConfig": ("clientIdentity.key",),
@@ -71,6 +69,9 @@ def _redact_document(document: Document, replacement: str) -> Document:
         values = _changed(values, path.split("."), lambda _, text=text: text)
     if document.kind == "SideroLinkConfig":
         values = _changed(values, ["apiUrl"], lambda url: _redact_join_token(url, replacement))
+    elif document.kind in ("KubeAPIServerCAConfig", "KubeAggregatorCAConfig"):
+        if (issuing := values.get("issuingCA")) is not None:
+            values = {**values, "issuingCA": {**issuing, "key": replacement}}
     elif document.kind == "KubeEtcdEncryptionConfig":
         values = {**values, "config": _redact_named(values.get("config"), "secret", replacement)}
     return Document(document.kind, values)

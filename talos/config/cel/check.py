@@ -118,7 +118,8 @@ class Checker:
         elif range_ not in (DYN, ERROR):
             self._problem(
                 target,
-                f"expression of type '{name(range_)}' cannot be range of a comprehension (must be list, map, or dynamic)",
+                f"expression of type '{name(range_)}' cannot be range of a comprehension "
+                "(must be list, map, or dynamic)",
             )
         variable = node.arguments[0].value
         outer = self._locals

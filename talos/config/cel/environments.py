@@ -73,7 +73,9 @@ MESSAGES: dict[str, dict[str, Type]] = {
 }
 """Fields of the messages an expression can look into."""
 
-_UNITS: dict[str, Type] = dict.fromkeys(["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "kB", "MB", "GB", "TB", "PB", "EB"], "uint")
+_UNITS: dict[str, Type] = {
+    f"{prefix}{unit}": "uint" for unit, prefixes in (("iB", "KMGTPE"), ("B", "kMGTPE")) for prefix in prefixes
+}
 _CLASSES: dict[str, Type] = dict.fromkeys(["Besteffort", "Burstable", "Guaranteed", "Podruntime", "System"], "int")
 _BASIC_TYPES: dict[str, Type] = {
     type_: ("type", type_)

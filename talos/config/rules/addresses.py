@@ -111,7 +111,7 @@ def split_host_port(text: str) -> tuple[str, str]:
     """Host and port of `host:port`. Raises ValueError with Go's words."""
 
     def refuse(why: str) -> ValueError:
-        return ValueError(f"address {text}: {why}")
+        return ValueError(f"address {text}: {why}" if text else why)
 
     host, colon, port = text.rpartition(":")
     if not colon:

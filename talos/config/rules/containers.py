@@ -14,7 +14,7 @@ _NAME = re.compile("[a-z0-9-]+")
 _MOUNT_OPTIONS = ("ro", "rw", "noexec", "nosuid", "nodev", "noatime", "rbind", "rshared")
 _NETWORK_CONDITIONS = ("addresses", "connectivity", "hostname", "etcfiles")
 _REPOSITORY = re.compile("[a-z0-9_./-]{2,255}")
-_REGISTRY = re.compile(r"[A-Za-z0-9._~-]+(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
+_REGISTRY = re.compile(r"[A-Za-z0-9._~:-]+(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
 _TAG = re.compile("[A-Za-z0-9_.-]{1,128}")
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 

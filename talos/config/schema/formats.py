@@ -377,6 +377,20 @@ class Size(Text):
         return super().merge(left, right)
 
 
+class SizeCondition(Text):
+    """A condition such as `>= 100GB`. Talos cannot patch one that is set."""
+
+    has_parts = True
+
+    def __init__(self) -> None:
+        super().__init__("v1alpha1.InstallDiskSizeMatcher", _size_condition, takes_string=True)
+
+    def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
+        if left is not None and right is not None:
+            raise MergeError(f"merge field {self.go}.condition: merge not possible, left {left} is not settable")
+        return super().merge(left, right)
+
+
 class Whole(Struct):
     """A struct that a patch replaces as a whole; single fields of it cannot be deleted."""
 
@@ -397,7 +411,7 @@ CEL = Text("cel.Expression", str, always=True)
 BYTE_SIZE = Text("block.ByteSize", _byte_size, always=True)
 SIZE = Size()
 DISK_SIZE = Text("v1alpha1.DiskSize", _disk_size, 0, takes_string=True)
-SIZE_CONDITION = Text("v1alpha1.InstallDiskSizeMatcher", _size_condition, takes_string=True)
+SIZE_CONDITION = SizeCondition()
 BASE64 = Text("v1alpha1.Base64Bytes", _base64, takes_string=True)
 FAIL_OVER_MAC = Text("nethelpers.FailOverMAC", _fail_over_mac)
 FILE_MODE = FileMode("v1alpha1.FileMode")

@@ -222,7 +222,10 @@ KINDS = (
                 "rules",
                 "ConfigRules",
                 KeyedList(
-                    IMAGE_VERIFICATION_RULE, "security.ImageVerificationRules", same("image"), replace_items=True
+                    IMAGE_VERIFICATION_RULE,
+                    "security.ImageVerificationRules",
+                    same("image", last=True),
+                    replace_items=True,
                 ),
             ),
         ),

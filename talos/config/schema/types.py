@@ -91,6 +91,9 @@ def copy(value: Any) -> Any:
 
 
 class Scalar(Type):
+    has_parts = False
+    """Whether a patch of a set value is more than replacing it."""
+
     def __init__(self, go: str, zero: Any) -> None:
         self.go = go
         self.zero = zero
@@ -218,7 +221,7 @@ class Pointer(Type):
     def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
         if right is None or left is None:
             return left if right is None else copy(right)
-        if isinstance(self.target, Scalar) and not isinstance(self.target, URL):
+        if isinstance(self.target, Scalar) and not self.target.has_parts:
             return right
         return self.target.merge(left, right, replace=replace)
 
@@ -488,7 +491,9 @@ def _element_nulls(item: Type, node: Node, path: str) -> Iterable[str]:
 
 
 class URL(Text):
-    """A URL. A patch replaces the parts it has and keeps the others."""
+    """A URL. A patch replaces the parts it has and keeps the others; the user cannot be patched."""
+
+    has_parts = True
 
     def __init__(self, go: str) -> None:
         super().__init__(go, gourl.canonical, takes_string=True)
@@ -496,10 +501,13 @@ class URL(Text):
     def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
         if left is None or right is None:
             return super().merge(left, right)
-        try:
-            return gourl.merge(left, right)
-        except ValueError as error:
-            raise MergeError(str(error)) from None
+        user = gourl.parse(left).user
+        if user is not None and gourl.parse(right).user is not None:
+            raise MergeError(
+                f"merge field {self.go}.URL: merge field url.URL.User: merge field url.Userinfo.username: "
+                f"merge not possible, left {user} is not settable"
+            )
+        return gourl.merge(left, right)
 
 
 STRING = String()
@@ -516,10 +524,11 @@ def field(key: str, go: str, type: Type, *, replace: bool = False) -> Field:
     return Field(key, go, type, replace=replace)
 
 
-def same(key: str) -> Callable[[list[Any], Any], int | None]:
-    """The search of a KeyedList by one key."""
+def same(key: str, *, last: bool = False) -> Callable[[list[Any], Any], int | None]:
+    """The search of a KeyedList by one key: the first item that has the same value, or the last."""
 
     def find(items: list[Any], item: Any) -> int | None:
-        return next((index for index, other in enumerate(items) if other.get(key) == item.get(key)), None)
+        indexes = [index for index, other in enumerate(items) if other.get(key) == item.get(key)]
+        return indexes[-1 if last else 0] if indexes else None
 
     return find
