@@ -27,6 +27,9 @@ MESSAGE_LIMIT = 4 * 1024 * 1024
 CONNECT_TIMEOUT = 15.0
 """Seconds for opening the stream and the TLS handshake together."""
 
+DEADLINE_SLACK = 1.0
+"""Seconds that the server is given beyond our own deadline."""
+
 PING_AFTER, PING_TIMEOUT = 320.0, 60.0
 """Seconds of silence after which a sign of life is asked for, and those it may take."""
 
@@ -450,5 +453,6 @@ def _request_headers(path: bytes, timeout: float | None) -> bytes:
         (b"user-agent", b"omni"),
     ]
     if timeout is not None:
-        fields.append((b"grpc-timeout", b"%dm" % max(1, int(timeout * 1000))))
+        # Our own timer decides: a Go server whose timer runs out first only says that the call was cancelled.
+        fields.append((b"grpc-timeout", b"%dm" % int((timeout + DEADLINE_SLACK) * 1000)))
     return encode_headers(fields)
