@@ -30,7 +30,7 @@ from talos.meta import Key
 from talos.resources import ResourceType, types
 
 if TYPE_CHECKING:
-    from nodeagent.simulator.etcd import Member
+    from nodeagent.simulator.etcd import EtcdCluster, Member
     from nodeagent.simulator.kubernetes import KubernetesApi
     from nodeagent.simulator.machine import Machine
 
@@ -78,6 +78,8 @@ class Boot:
         self.bootstrap_requested = asyncio.Event()
         self.overlay: str | None = None
         self.stage = Stage.BOOTING
+        self.ready = False
+        """Running, with nothing left to wait for."""
         self.node_ready: bool | None = None
         """Of the Kubernetes node; None while the machine has none."""
         self.static_pods: dict[str, bool] = {}
@@ -94,6 +96,8 @@ class Boot:
         self.trustd = Trustd(self)
         self.link = SideroLink(self)
         self.kubernetes: KubernetesApi | None = None
+        self.cluster: EtcdCluster | None = None
+        """Where the Kubernetes node of this machine is kept, once there is one."""
 
     # --- what the machine is
 
@@ -290,6 +294,7 @@ class Boot:
         self._changed.set()
         self._changed = asyncio.Event()
         unmet = self._unmet() if self.stage in (Stage.BOOTING, Stage.RUNNING) else []
+        self.ready = self.stage is Stage.RUNNING and not unmet
         before = self.store.get(types.MACHINE_STATUS)
         spec = {
             "stage": str(self.stage),

@@ -395,7 +395,7 @@ def register_node(boot: Boot, objects: KubernetesObjects, *, ready: bool) -> Non
         "status": {
             "conditions": _conditions(old, ready=ready),
             "addresses": [
-                *({"type": "InternalIP", "address": address} for address in boot.addresses[:1]),
+                {"type": "InternalIP", "address": hardware.address},
                 {"type": "Hostname", "address": name},
             ],
             "capacity": capacity,

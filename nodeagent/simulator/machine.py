@@ -7,7 +7,7 @@ import logging
 
 import grpc
 
-from nodeagent.simulator import sequences
+from nodeagent.simulator import kubernetes, sequences
 from nodeagent.simulator.boot import Boot, Next
 from nodeagent.simulator.configuration import is_address
 from nodeagent.simulator.disk import Disk
@@ -106,5 +106,17 @@ class Machine:
             self.world.leave(boot)
             await boot.ports.close_all()
             await boot.link.close()
+            if boot.node_ready is not None:
+                self._lose_node(boot)
             if boot.member is not None and self.disk.contents.etcd is not None:
                 await self.world.etcd.stop(self.disk.contents.etcd.cluster, boot.member.id)
+
+    def _lose_node(self, boot: Boot) -> None:
+        """The cluster finds out that the node is silent, unless another boot speaks up in time."""
+
+        def check() -> None:
+            silent = self.boot is None or self.boot.node_ready is None
+            if silent and boot.cluster is not None:
+                kubernetes.lose_node(boot.cluster.objects, boot.hostname)
+
+        asyncio.get_running_loop().call_later(self.timings.node_lost, check)

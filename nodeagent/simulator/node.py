@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 async def start(boot: Boot) -> None:
     """Start everything; returns when all required services are up. Before etcd is bootstrapped that may be never."""
     publish_identity(boot)
+    boot.machine.world.discover(boot.config.cluster_id)
     boot.services.start("cri")
     boot.spawn(_kubelet(boot), "kubelet")
     if boot.config.machine_type.is_control_plane:
@@ -52,7 +53,7 @@ def publish_identity(boot: Boot) -> None:
     boot.put(types.INFO, {"clusterId": config.cluster_id, "clusterName": config.cluster_name})
     boot.put(types.DISCOVERY_CONFIG, {"discoveryEnabled": True, "serviceClusterID": config.cluster_id})
     boot.put(types.NODENAME, {"nodename": boot.hostname, "hostnameVersion": "1"})
-    boot.put(types.NODE_IP, {"addresses": boot.addresses[:1]})
+    boot.put(types.NODE_IP, {"addresses": [boot.machine.hardware.address]})
     os_ca = config.os_ca
     root: dict[str, Any] = {
         "token": config.machine_token,
@@ -97,7 +98,8 @@ async def _etcd(boot: Boot) -> None:
     if authority is None:
         boot.services.set("etcd", State.FAILED, "no etcd authority in the configuration", healthy=False)
         return
-    cluster, name, address = fingerprint(authority.crt), boot.hostname, boot.addresses[0]
+    # Talos advertises no overlay address.
+    cluster, name, address = fingerprint(authority.crt), boot.hostname, boot.machine.hardware.address
     boot.put(types.ETCD_SPEC, {"name": name, "advertisedAddresses": [address], "image": boot.config.etcd_image})
     boot.services.set("etcd", State.PREPARING, "Running pre state")
     data = disk.contents.etcd
@@ -116,6 +118,7 @@ async def _etcd(boot: Boot) -> None:
                 boot.member = joining.result()
             else:
                 boot.member = await registry.bootstrap(cluster, name, address)
+                boot.bootstrap_requested.clear()
         finally:
             joining.cancel()
             bootstrapping.cancel()
@@ -182,6 +185,7 @@ async def _kubelet(boot: Boot) -> None:
     if authority is None:
         return
     cluster = await boot.machine.world.kubernetes(fingerprint(authority.crt))
+    boot.cluster = cluster
     kubernetes.register_node(boot, cluster.objects, ready=False)
     boot.set_node_ready(False)
     await asyncio.sleep(timings.node_ready)

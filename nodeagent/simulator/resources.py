@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nodeagent.simulator.disk import Installation
 from nodeagent.simulator.hardware import BlockDevice, Hardware
 from talos.resources import Metadata, Resource, ResourceType
 from talos.resources import types as t
+
+if TYPE_CHECKING:
+    from nodeagent.simulator.boot import Boot
 
 Content = Iterator[tuple[ResourceType, str, Any]]
 
@@ -326,6 +329,21 @@ def addresses(machine: Hardware, overlay: str | None, *, configured: bool) -> Co
         if configured:
             yield t.NODE_ADDRESS, f"{name}-no-k8s", {"addresses": members}
             yield t.NODE_ADDRESS, f"{name}-only-k8s", {"addresses": []}
+
+
+def member(boot: Boot) -> dict[str, Any]:
+    """A machine as the members of its cluster see it."""
+    config = boot.config
+    spec: dict[str, Any] = {
+        "nodeId": boot.node_id,
+        "addresses": [boot.machine.hardware.address],
+        "hostname": boot.hostname,
+        "machineType": str(config.machine_type),
+        "operatingSystem": f"Talos ({boot.version})",
+    }
+    if config.machine_type.is_control_plane:
+        spec["controlPlane"] = {"port": config.api_server_port}
+    return spec
 
 
 def overlay_link(name: str) -> Content:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from nodeagent.simulator import node, sinks
 from nodeagent.simulator.boot import Boot, Next, Stage
 from nodeagent.simulator.disk import Installation
+from nodeagent.simulator.etcd import EtcdError
 from nodeagent.simulator.image import Image, parse_installer
 from nodeagent.simulator.sequencer import Sequence, SequenceFailed
 from talos.gen.machine import events_pb2
+from talos.meta import Key
 from talos.resources import types
 
 if TYPE_CHECKING:
@@ -98,10 +100,17 @@ async def _install(boot: Boot, sequence: Sequence) -> None:
 
 
 def write_installation(boot: Boot, image: Image, disk: str) -> None:
-    """What the installer leaves on the disk: the image, META, and the configuration if it is a complete one."""
-    config = boot.config.text if boot.config.complete else b""
+    """What the installer leaves on the disk: the image and META. A first installation brings the configuration along if
+    that is a complete one; later ones leave what is there, and where to go back to.
+    """
+    contents = boot.machine.disk.contents
+    if contents.installation is None:
+        config, node_id = (boot.config.text, boot.node_id) if boot.config.complete else (b"", "")
+    else:
+        config, node_id = contents.config, contents.node_id
+        boot.meta[Key.UPGRADE_FALLBACK] = contents.installation.version.encode()
     boot.machine.disk.install(Installation(disk, image.version, image.schematic), boot.meta, config)
-    boot.machine.disk.update(node_id=boot.node_id)
+    boot.machine.disk.update(node_id=node_id)
 
 
 async def _boot(boot: Boot, sequence: Sequence) -> None:
@@ -117,6 +126,15 @@ async def _boot(boot: Boot, sequence: Sequence) -> None:
     async with sequence.phase("startEverything"):
         await node.start(boot)
     boot.enter(Stage.RUNNING)
+    boot.spawn(_confirm_upgrade(boot), "confirmation of an upgrade")
+
+
+async def _confirm_upgrade(boot: Boot) -> None:
+    """A system that runs and is ready stays: the boot entry to fall back to is forgotten."""
+    while not boot.ready:
+        await boot.next_status()
+    if Key.UPGRADE_FALLBACK in boot.meta:
+        await boot.set_meta(Key.UPGRADE_FALLBACK, None)
 
 
 async def _install_unattended(boot: Boot) -> None:
@@ -197,7 +215,10 @@ def reset(order: ResetOrder) -> Body:
         boot.enter(Stage.RESETTING)
         if order.graceful:
             async with sequence.phase("leave"):
-                await node.leave_etcd(boot)
+                try:
+                    await node.leave_etcd(boot)
+                except EtcdError as error:
+                    raise SequenceFailed(f"error running phase leave: {error}") from None
         async with sequence.phase("stopServices"):
             await node.stop(boot)
         async with sequence.phase("reset"):
@@ -238,11 +259,7 @@ def upgrade(image: Image) -> Body:
         async with sequence.phase(sequence.name):
             await node.stop(boot)
             await asyncio.sleep(boot.machine.timings.install)
-            boot.machine.disk.install(
-                Installation(installed.disk, image.version, image.schematic),
-                boot.meta,
-                boot.machine.disk.contents.config,
-            )
+            write_installation(boot, image, installed.disk)
         await _kexec(boot, sequence)
 
     return body

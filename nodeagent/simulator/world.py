@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from nodeagent.simulator import resources
 from nodeagent.simulator.etcd import EtcdCluster, EtcdRegistry
+from talos.resources import types
 
 if TYPE_CHECKING:
     from nodeagent.simulator.api import ApiServer
@@ -33,6 +35,7 @@ class World:
         self._boots.discard(boot)
         for servers in self._kubernetes.values():
             servers.pop(boot, None)
+        self.discover(boot.config.cluster_id)
 
     async def kubernetes_up(self, authority: str, boot: Boot, cluster: EtcdCluster) -> None:
         """A control plane of the cluster with this Kubernetes authority serves its API."""
@@ -45,6 +48,17 @@ class World:
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._kubernetes.get(authority)))
         return next(iter(self._kubernetes[authority].values()))
+
+    def discover(self, cluster_id: str) -> None:
+        """Tell every member of a cluster about all of them."""
+        members = self.members(cluster_id)
+        known = {boot.hostname: resources.member(boot) for boot in members}
+        for boot in members:
+            for stale in boot.store.list(types.MEMBER.name):
+                if stale.id not in known:
+                    boot.store.remove(types.MEMBER, stale.id)
+            for name, spec in known.items():
+                boot.put(types.MEMBER, spec, name)
 
     def members(self, cluster_id: str) -> list[Boot]:
         """Running machines of a cluster, as discovery shows them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -14,6 +14,9 @@ from nodeagent.simulator.calls import Call, Implementation, Refusal, unknown
 from nodeagent.simulator.configuration import Configuration
 from talos.config import diff, document
 from talos.config.document import Config, ConfigError
+from talos.config.schema import KINDS
+from talos.config.validate import Mode as ValidationMode
+from talos.config.validate import validate
 from talos.gen.machine import configuration_pb2
 from talos.roles import ADMIN
 
@@ -47,7 +50,7 @@ async def apply(call: Call, request: Request) -> configuration_pb2.ApplyConfigur
 
 
 async def _apply(boot: Boot, request: Request) -> configuration_pb2.ApplyConfigurationResponse:
-    loaded = _load(request.data)
+    loaded = _load(boot, request.data)
     config = Configuration.parse(request.data)
     if not boot.maintenance and not config.complete and boot.minor >= (1, 11):
         raise _invalid("the applied machine configuration doesn't contain v1alpha1 config, but the current config does")
@@ -58,6 +61,7 @@ async def _apply(boot: Boot, request: Request) -> configuration_pb2.ApplyConfigu
         raise Refusal(grpc.StatusCode.UNIMPLEMENTED, "apply configuration with a reboot is no longer supported")
     if mode not in Mode.values():
         raise _invalid(f"incorrect mode '{mode}' specified for the apply config call")
+    warnings = _validate(boot, loaded)
 
     needs_reboot = not boot.maintenance and boot.minor < (1, 14) and _needs_reboot(boot.config, config)
     if needs_reboot and mode in (Mode.NO_REBOOT, Mode.TRY):
@@ -65,23 +69,23 @@ async def _apply(boot: Boot, request: Request) -> configuration_pb2.ApplyConfigu
     if mode == Mode.AUTO:
         mode = Mode.REBOOT if needs_reboot else Mode.NO_REBOOT
     if request.dry_run:
-        return _answer(mode, _dry_run(boot, loaded, mode))
+        return _answer(mode, _dry_run(boot, loaded, mode), warnings)
     if mode != Mode.TRY:
         boot.stop_trying()
     if mode == Mode.STAGED:
         boot.machine.disk.update(config=config.text)
         boot.publish_config("persistent", config)
-        return _answer(mode, _STAGED)
+        return _answer(mode, _STAGED, warnings)
     if mode == Mode.REBOOT:
         boot.machine.disk.update(config=config.text)
         boot.sequencer.request("reboot", sequences.reboot, lambda: sequences.fail(boot))
-        return _answer(mode, _WITH_REBOOT)
+        return _answer(mode, _WITH_REBOOT, warnings)
     await _make_live(boot, config, persist=mode != Mode.TRY)
     if mode == Mode.TRY:
         timeout = request.try_mode_timeout.ToTimedelta().total_seconds() or 60.0
         boot.try_until(timeout)
         return _answer(mode, f"{_WITHOUT_REBOOT}: the previous configuration comes back in {timeout:g} seconds")
-    return _answer(mode, _WITHOUT_REBOOT)
+    return _answer(mode, _WITHOUT_REBOOT, warnings)
 
 
 async def _apply_in_old_maintenance(boot: Boot, request: Request) -> configuration_pb2.ApplyConfigurationResponse:
@@ -89,9 +93,10 @@ async def _apply_in_old_maintenance(boot: Boot, request: Request) -> configurati
     if request.mode not in (Mode.REBOOT, Mode.AUTO, Mode.TRY):
         raise Refusal(grpc.StatusCode.UNIMPLEMENTED, f"apply configuration --mode='{Mode.Name(request.mode)}'")
     try:
-        loaded = document.load(request.data)
-    except ConfigError as error:
-        raise unknown(str(error)) from None
+        loaded = _load(boot, request.data)
+    except Refusal as refusal:
+        raise unknown(refusal.details) from None
+    _validate(boot, loaded)
     if request.dry_run:
         return _answer(Mode.REBOOT, "Dry run summary:\nnode is running in maintenance mode")
     await _make_live(boot, Configuration.parse(request.data), persist=True)
@@ -111,20 +116,41 @@ async def _make_live(boot: Boot, config: Configuration, *, persist: bool) -> Non
     await node.reconfigure(boot, old)
 
 
-def _load(data: bytes) -> Config:
+def _load(boot: Boot, data: bytes) -> Config:
+    """Read it as this Talos version does. Raises Refusal (InvalidArgument)."""
     try:
-        return document.load(data)
+        config = document.load(data)
     except ConfigError as error:
         raise _invalid(str(error)) from None
+    for root in document.roots(data):
+        version, kind, name = document.document_key(root)
+        if kind in KINDS and KINDS[kind].since > boot.minor:
+            where = f"{version}/{kind}/{name} (line {root.line})"
+            raise _invalid(f'error decoding document {where}: "{kind}" "{version}": not registered')
+    return config
+
+
+def _validate(boot: Boot, config: Config) -> list[str]:
+    """The node's own checks; its warnings. Raises Refusal (InvalidArgument) with everything that is wrong."""
+    report = validate(config, ValidationMode.METAL, local=False, talos=boot.version.removeprefix("v"))
+    if report.error:
+        raise _invalid(f"configuration validation failed: {report.error}")
+    return list(report.warnings)
 
 
 def _invalid(details: str) -> Refusal:
     return Refusal(grpc.StatusCode.INVALID_ARGUMENT, details)
 
 
-def _answer(mode: int, details: str) -> configuration_pb2.ApplyConfigurationResponse:
+def _answer(mode: int, details: str, warnings: Sequence[str] = ()) -> configuration_pb2.ApplyConfigurationResponse:
     return configuration_pb2.ApplyConfigurationResponse(
-        messages=[configuration_pb2.ApplyConfiguration(mode=mode, mode_details=details)]  # type: ignore[arg-type]
+        messages=[
+            configuration_pb2.ApplyConfiguration(
+                mode=mode,  # type: ignore[arg-type]
+                mode_details=details,
+                warnings=warnings,
+            )
+        ]
     )
 
 

@@ -20,7 +20,7 @@ def _member(call: Call, what: str) -> tuple[EtcdCluster, Member]:
     require_control_plane(boot, what)
     data = boot.machine.disk.contents.etcd
     cluster = boot.machine.world.etcd.cluster(data.cluster) if data else None
-    if boot.member is None or cluster is None:
+    if boot.member is None or cluster is None or boot.member.id not in cluster.members:
         raise unknown("failed to create etcd client: etcd is not running")
     return cluster, boot.member
 

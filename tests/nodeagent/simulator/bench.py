@@ -90,8 +90,8 @@ def config(
     contract: str = "v1.13",
     kubernetes: str = "1.36.3",
     endpoint: str = "https://127.0.0.1:6443",
-    disk: str = "",
-    image: str = "",
+    disk: str = "/dev/vda",
+    image: str = "ghcr.io/siderolabs/installer:v1.13.8",
 ) -> bytes:
     """A configuration of the tests' cluster."""
     given = GenerateInput(
