@@ -83,6 +83,8 @@ def _construct_scalar(node: Node) -> Any:
             return base64.b64decode(node.value, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
             raise YAMLError(f"!!binary value contains invalid base64 data (line {node.line})", node.line) from None
+    if node.tag == scalars.MERGE:  # only a key is one; as a value it is nothing
+        return None
     tag, value = scalars.resolve(node.value)
     if tag == node.tag or not node.tag.startswith("!!"):
         return value if tag == node.tag else node.value

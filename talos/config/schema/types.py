@@ -34,6 +34,8 @@ class Problems:
         self.texts.append(f"line {node.line}: {text}")
 
     def wrong_type(self, node: Node, go: str) -> None:
+        if node.tag == scalars.MERGE:  # a merge key where a value stands is no value
+            return
         if node.kind != "scalar":
             self.add(node, f"cannot construct {node.tag} into {go}")
             return
@@ -115,7 +117,7 @@ class String(Scalar):
         super().__init__(go, "")
 
     def _scalar(self, node: Node, problems: Problems) -> Any:
-        if node.tag in (scalars.TIMESTAMP, scalars.MERGE) or not node.tag.startswith("!!"):
+        if node.tag == scalars.TIMESTAMP:
             problems.wrong_type(node, self.go)
             return None
         return str(yaml12.construct(node)) if node.tag == scalars.BINARY else node.value
