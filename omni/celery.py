@@ -18,7 +18,6 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_prefetch_multiplier=1,
     timezone="UTC",
-    beat_scheduler="celery.beat:Scheduler",  # in memory: the schedule is code
     beat_schedule={"resync": {"task": "reconcile.resync", "schedule": RESYNC_SECONDS}},
     imports=["apps.reconcile.tasks"],
 )

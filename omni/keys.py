@@ -4,6 +4,7 @@ Private files are mode 0600 in a folder of mode 0700. Files that exist are never
 that runs out or does not name the addresses in use.
 """
 
+import base64
 import os
 import secrets
 import socket
@@ -36,6 +37,7 @@ def prepare(config: Config) -> None:
         folder.mkdir(exist_ok=True, mode=0o700)
         folder.chmod(0o700)
     _once(config.data / "secret", lambda: secrets.token_urlsafe(48).encode())
+    _once(config.data / "wireguard.key", lambda: base64.b64encode(os.urandom(32)))
     if not config.kek_file:
         _once(config.data / "kek", lambda: os.urandom(32))
     ca = _authority(config.data)

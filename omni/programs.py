@@ -104,13 +104,13 @@ def worker_thread() -> None:
 
 def beat_thread() -> None:
     """Start Celery's timers and the dispatcher, which listens for hints."""
-    from celery.beat import Service
+    from celery.beat import Scheduler, Service
 
     from apps.reconcile.dispatch import Dispatcher
     from omni.celery import app
 
     Dispatcher().start()
-    timers = Service(app, max_interval=5)
+    timers = Service(app, max_interval=5, scheduler_cls=Scheduler)  # in memory: the schedule is code
     threading.Thread(target=timers.start, kwargs={"embedded_process": False}, name="beat", daemon=True).start()
 
 

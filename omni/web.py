@@ -7,7 +7,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from nodeagent.caller import caller_of
+from nodeagent.caller import Caller, caller_of
 
 
 class RelayedHttp(HttpToolsProtocol):
@@ -15,7 +15,7 @@ class RelayedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if caller := caller_of(transport.get_extra_info("peername")):
+        if caller := _caller(transport):
             self.client, self.scheme = (caller.address, caller.port), caller.scheme  # type: ignore[assignment]
 
 
@@ -24,9 +24,16 @@ class RelayedWebSocket(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if caller := caller_of(transport.get_extra_info("peername")):
+        if caller := _caller(transport):
             self.client = (caller.address, caller.port)
             self.scheme = "wss" if caller.scheme == "https" else "ws"
+
+
+def _caller(transport: asyncio.Transport) -> Caller | None:
+    """Who is behind a relayed connection, by the abstract name of its socket."""
+    name = transport.get_extra_info("peername")
+    text = name.decode(errors="replace") if isinstance(name, bytes) else name
+    return caller_of(text.lstrip("\0")) if isinstance(text, str) else None
 
 
 def server(socket: Path | None = None, host: str = "", port: int = 0) -> uvicorn.Server:
