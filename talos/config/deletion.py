@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from talos.config.document import LEGACY, ConfigError, Document, scalar_text
+from talos.config.schema.composite import List, Map, Pointer, Struct
 from talos.config.schema.formats import Duration, FileMode, FreeForm
-from talos.config.schema.types import Enum, List, Map, Pointer, String, Struct, Text, Type
+from talos.config.schema.types import Enum, String, Text, Type
 from talos.yaml12 import Node
 
 _UNSET = {"meta.Addr": "invalid IP", "meta.Prefix": "invalid Prefix", "meta.AddrPort": "invalid AddrPort"}

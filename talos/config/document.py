@@ -21,7 +21,8 @@ from typing import Any
 
 from talos import yaml12
 from talos.config.schema import KINDS, V1ALPHA1
-from talos.config.schema.types import STRING, Problems, Struct
+from talos.config.schema.composite import Struct
+from talos.config.schema.types import STRING, Problems
 from talos.yaml12 import Node
 
 API_VERSION = "v1alpha1"

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus
 
 from talos.config import gourl
 from talos.config.document import LEGACY, Config, Document
-from talos.config.schema.formats import REDACTED
+from talos.config.schema.texts import REDACTED
 
 _VOLUME_KEYS = ("encryption.keys.*.static.passphrase",)
 _SECRETS = {
@@ -66,7 +67,7 @@ def _redact_document(document: Document, replacement: str) -> Document:
     for path in _SECRETS.get(document.kind, ()):
         encoded = document.kind == LEGACY and path.endswith(".key") and not literal
         text = base64.b64encode(replacement.encode()).decode() if encoded else replacement
-        values = _changed(values, path.split("."), lambda _, text=text: text)
+        values = _changed(values, path.split("."), partial(_constant, text))
     if document.kind == "SideroLinkConfig":
         values = _changed(values, ["apiUrl"], lambda url: _redact_join_token(url, replacement))
     elif document.kind in ("KubeAPIServerCAConfig", "KubeAggregatorCAConfig"):
@@ -75,6 +76,10 @@ def _redact_document(document: Document, replacement: str) -> Document:
     elif document.kind == "KubeEtcdEncryptionConfig":
         values = {**values, "config": _redact_named(values.get("config"), "secret", replacement)}
     return Document(document.kind, values)
+
+
+def _constant(text: str, _: str) -> str:
+    return text
 
 
 def _changed(value: Any, path: Iterable[str], change: Callable[[str], str]) -> Any:
@@ -95,10 +100,7 @@ def _redact_named(value: Any, name: str, replacement: str) -> Any:
         return [_redact_named(item, name, replacement) for item in value]
     if not isinstance(value, dict):
         return value
-    return {
-        key: replacement if key == name else _redact_named(item, name, replacement)
-        for key, item in value.items()
-    }
+    return {key: replacement if key == name else _redact_named(item, name, replacement) for key, item in value.items()}
 
 
 def _redact_join_token(url: str, replacement: str) -> str:

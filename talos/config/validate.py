@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from talos.config.document import LEGACY, Config
 from talos.config.errors import error_list
-from talos.config.rules import kubernetes, network, storage, system
+from talos.config.rules import kubernetes, links, network, storage, system
 from talos.config.rules.common import Context, Mode, Rule, Warn
 from talos.config.rules.conflicts import conflicts
 from talos.config.rules.machine import v1alpha1
@@ -23,7 +23,7 @@ __all__ = ["Mode", "Report", "validate"]
 
 LATEST_TALOS = "1.14.1"
 
-_RULES: dict[str, Rule] = {**kubernetes.RULES, **network.RULES, **storage.RULES, **system.RULES}
+_RULES: dict[str, Rule] = {**kubernetes.RULES, **links.RULES, **network.RULES, **storage.RULES, **system.RULES}
 
 
 @dataclass(frozen=True, slots=True)

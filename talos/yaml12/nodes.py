@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import yaml
-from yaml.cyaml import CParser
 
 from talos.yaml12 import scalars
 
@@ -71,7 +70,7 @@ def compose(text: bytes | str) -> Iterator[Node]:
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]
     try:
-        parser = CParser(data)
+        parser: Any = yaml.cyaml.CParser(data)  # type: ignore[attr-defined]
         parser.get_event()  # stream start
         while not parser.check_event(yaml.StreamEndEvent):
             start = parser.get_event()  # document start

@@ -77,10 +77,16 @@ _UNITS: dict[str, Type] = {
     f"{prefix}{unit}": "uint" for unit, prefixes in (("iB", "KMGTPE"), ("B", "kMGTPE")) for prefix in prefixes
 }
 _CLASSES: dict[str, Type] = dict.fromkeys(["Besteffort", "Burstable", "Guaranteed", "Podruntime", "System"], "int")
-_BASIC_TYPES: dict[str, Type] = {
+_TYPE_NAMES: dict[str, Type] = {
     type_: ("type", type_)
     for type_ in ("bool", "bytes", "double", "duration", "int", "null_type", "string", "timestamp", "uint", "dyn")
-} | {"list": ("type", list_of(DYN)), "map": ("type", map_of(DYN, DYN)), "type": ("type", ("type", DYN))}
+}
+_BASIC_TYPES: dict[str, Type] = {
+    **_TYPE_NAMES,
+    "list": ("type", list_of(DYN)),
+    "map": ("type", map_of(DYN, DYN)),
+    "type": ("type", ("type", DYN)),
+}
 _GLOB: dict[str, list[Overload]] = {"glob": [(("string", "string"), "bool")]}
 _PRESSURES = [f"{what}_avg{seconds}" for what in ("memory_some", "memory_full") for seconds in (10, 60, 300)] + [
     "memory_some_total",

@@ -128,10 +128,10 @@ class Parser:
         if token := self._accept(text):
             return token
         if self._token.kind == "end" and text == ")":
-            return self._fail("missing ')' at '<EOF>'")  # type: ignore[no-any-return]
+            return self._fail("missing ')' at '<EOF>'")
         if text == "]":
-            return self._fail(f"mismatched input '{self._token.text}' expecting {{']', ','}}")  # type: ignore[no-any-return]
-        return self._fail(f"mismatched input '{self._token.text}' expecting '{text}'")  # type: ignore[no-any-return]
+            return self._fail(f"mismatched input '{self._token.text}' expecting {{']', ','}}")
+        return self._fail(f"mismatched input '{self._token.text}' expecting '{text}'")
 
     def _expression(self) -> Node:
         condition = self._or()
@@ -241,7 +241,7 @@ class Parser:
         what = (
             "extraneous" if following.kind not in ("op", "end") or following.text in ("(", "[", "{") else "mismatched"
         )
-        return self._fail(f"{what} input '{token.text}' expecting {_OPERAND}")  # type: ignore[no-any-return]
+        return self._fail(f"{what} input '{token.text}' expecting {_OPERAND}")
 
     def _map(self, brace: _Token) -> Node:
         entries: list[Node] = []

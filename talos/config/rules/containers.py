@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from talos.config.errors import quote
 from talos.config.rules.common import Context, Values, Warn, at
-from talos.config.schema.formats import parse_bytes
+from talos.config.schema.texts import parse_bytes
 
 _MAX_NAME = 63
 _NAME = re.compile("[a-z0-9-]+")

@@ -281,9 +281,9 @@ def _node(values: Values, _: Context) -> Iterator[str]:
     for cidr in at(values, "nodeIP.validSubnets") or []:
         if not is_subnet(cidr.removeprefix("!")):
             yield f"nodeIP subnet is not valid: {quote(cidr.removeprefix('!'))}"
-    yield from labels.checked("invalid node labels", labels.labels, values.get("labels"))
-    yield from labels.checked("invalid node annotations", labels.annotations, values.get("annotations"))
-    yield from labels.checked("invalid node taints", labels.taints, values.get("taints"))
+    yield from labels.checked("invalid node labels", labels.check_labels, values.get("labels"))
+    yield from labels.checked("invalid node annotations", labels.check_annotations, values.get("annotations"))
+    yield from labels.checked("invalid node taints", labels.check_taints, values.get("taints"))
 
 
 def _service_account(values: Values, _: Context) -> Iterator[str]:

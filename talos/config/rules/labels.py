@@ -56,13 +56,13 @@ def _value_problem(value: str) -> str | None:
     return None if not value or _NAME.fullmatch(value) else f"label value {quote(value)} is invalid"
 
 
-def labels(values: Mapping[str, str]) -> Iterator[str]:
+def check_labels(values: Mapping[str, str]) -> Iterator[str]:
     """Findings about labels."""
     for key in sorted(values):
         yield from filter(None, (name_problem(key), _value_problem(values[key])))
 
 
-def annotations(values: Mapping[str, str]) -> Iterator[str]:
+def check_annotations(values: Mapping[str, str]) -> Iterator[str]:
     """Findings about annotations."""
     for key in sorted(values):
         if problem := name_problem(key):
@@ -73,7 +73,7 @@ def annotations(values: Mapping[str, str]) -> Iterator[str]:
         yield f"total annotation size exceeds limit of {_MAX_ANNOTATIONS} bytes"
 
 
-def taints(values: Mapping[str, str]) -> Iterator[str]:
+def check_taints(values: Mapping[str, str]) -> Iterator[str]:
     """Findings about taints, written `[value:]effect`."""
     for key in sorted(values):
         value, colon, effect = values[key].partition(":")

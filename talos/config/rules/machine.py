@@ -64,9 +64,11 @@ def v1alpha1(values: Values, context: Context) -> Iterator[str]:
     if (logging := machine.get("logging")) is not None:
         yield from _logging(logging)
     yield from _extensions(machine)
-    yield from labels.checked("invalid machine node labels", labels.labels, machine.get("nodeLabels"))
-    yield from labels.checked("invalid machine node annotations", labels.annotations, machine.get("nodeAnnotations"))
-    yield from labels.checked("invalid machine node taints", labels.taints, machine.get("nodeTaints"))
+    yield from labels.checked("invalid machine node labels", labels.check_labels, machine.get("nodeLabels"))
+    yield from labels.checked(
+        "invalid machine node annotations", labels.check_annotations, machine.get("nodeAnnotations")
+    )
+    yield from labels.checked("invalid machine node taints", labels.check_taints, machine.get("nodeTaints"))
     yield from _features(machine, kind)
     if values.get("persist") is False:
         yield ".persist should be enabled"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from talos.config import cel
 from talos.config.errors import quote
 from talos.config.rules.common import Context, Rule, Values, at, first, nanoseconds
-from talos.config.schema.formats import parse_bytes
 from talos.config.schema.storage import ENCRYPTION_SPEC, FILESYSTEM_SPEC, PARTITION_PROVISIONING
+from talos.config.schema.texts import parse_bytes
 
 _SYSTEM_VOLUMES = ("STATE", "EPHEMERAL", "IMAGECACHE", "ETCD", "CRI", "KUBELET", "LOG")
 _MAX_VOLUME_NAME = 34  # a partition label, less the prefix of the volume's kind

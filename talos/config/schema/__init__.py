@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
-from talos.config.schema import kubernetes, network, storage, system
+from talos.config.schema import kubernetes, links, network, storage, system
 from talos.config.schema.kinds import DocumentKind
 from talos.config.schema.v1alpha1 import V1ALPHA1
 
 __all__ = ["KINDS", "V1ALPHA1", "DocumentKind"]
 
-KINDS = {kind.kind: kind for kinds in (kubernetes.KINDS, network.KINDS, storage.KINDS, system.KINDS) for kind in kinds}
+KINDS = {
+    kind.kind: kind
+    for kinds in (kubernetes.KINDS, links.KINDS, network.KINDS, storage.KINDS, system.KINDS)
+    for kind in kinds
+}

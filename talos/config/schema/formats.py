@@ -2,187 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
-import math
 import re
 from typing import Any
 
 from talos import goduration, yaml12
-from talos.config.schema.types import (
-    STRING,
-    URL,
-    Decoded,
-    Enum,
-    Field,
-    Int,
-    Map,
-    MergeError,
-    Problems,
-    Scalar,
-    Struct,
-    Text,
-    Type,
-    copy,
-    unique_keys,
-)
+from talos.config.schema import texts
+from talos.config.schema.composite import Field, Map, Struct, unique_keys
+from talos.config.schema.types import STRING, URL, Decoded, Enum, Int, MergeError, Problems, Scalar, Text, Type, copy
 from talos.yaml12 import Node, Octal, scalars
-
-REDACTED = "******"
-"""A key with this value is kept literally where base64 is expected."""
-
-_BYTE_UNITS = {"": 1, "b": 1}
-for _power, _letter in enumerate("kmgtpe", start=1):
-    _BYTE_UNITS |= {_letter: 1000**_power, f"{_letter}b": 1000**_power}
-    _BYTE_UNITS |= {f"{_letter}i": 1024**_power, f"{_letter}ib": 1024**_power}
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes of a size such as `10GiB`, `1.5 TB` or `1024`. Raises ValueError."""
-    match = re.match(r"[\d.,]*", text)
-    number = match.group() if match else ""
-    unit = text[len(number) :].strip().lower()
-    digits = number.replace(",", "")
-    if not re.fullmatch(r"\d+\.?\d*|\.\d+", digits):
-        raise ValueError(f'strconv.ParseFloat: parsing "{digits}": invalid syntax')
-    if unit not in _BYTE_UNITS:
-        raise ValueError(f"unhandled size name: {unit}")
-    size = float(digits) * _BYTE_UNITS[unit]
-    if size >= 2.0**64:
-        raise ValueError(f"too large: {text}")
-    return int(size)
-
-
-def _byte_size(text: str) -> str:
-    if text:
-        parse_bytes(text.removeprefix("-"))
-    return text
-
-
-def _percentage(text: str) -> str:
-    digits = text.removeprefix("-").removesuffix("%")
-    if not text.endswith("%"):
-        raise ValueError("percentage must end with '%'")
-    try:
-        value = float(digits)
-    except ValueError:
-        raise ValueError(f"invalid percentage value: {digits!r}") from None
-    if not 0 <= value <= 100:
-        raise ValueError(f"percentage must be between 0 and 100, got {scalars.format_float(value)}")
-    return text
-
-
-def _size(text: str) -> str:
-    return _percentage(text) if "%" in text else _byte_size(text)
-
-
-def human_bytes(size: int) -> str:
-    """A size with a decimal unit, rounded: `10 GB`, `1.5 kB`."""
-    if size < 10:
-        return f"{size} B"
-    exponent = min(int(math.log(size) / math.log(1000)), 6)
-    value = math.floor(size / 1000**exponent * 10 + 0.5) / 10
-    return f"{value:.{1 if value < 10 else 0}f} {('B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB')[exponent]}"
-
-
-def _disk_size(text: str) -> str | int:
-    size = parse_bytes(text)
-    if size % 1000 == 0 and parse_bytes(human_bytes(size)) == size:
-        return human_bytes(size) if size else 0
-    return size
-
-
-def _size_condition(text: str) -> str:
-    condition = text.strip()
-    match = re.search(r"(>=|<=|>|<|==)?(.*)$", condition)
-    assert match is not None
-    amount = match.group(2)
-    try:
-        parse_bytes(amount.strip())
-    except ValueError as error:
-        raise ValueError(f"failed to parse disk size {amount}: {error}") from None
-    return condition
-
-
-def _base64(text: str) -> str:
-    stripped = text.replace("\r", "").replace("\n", "")
-    try:
-        return base64.b64encode(base64.b64decode(stripped, validate=True)).decode()
-    except (binascii.Error, ValueError):
-        raise ValueError("illegal base64 data") from None
-
-
-def _base64_key(text: str) -> str:
-    return text if text == REDACTED else _base64(text)
-
-
-def format_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """An address as Go prints it: IPv4-mapped ones keep their dotted part."""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        zone = f"%{address.scope_id}" if address.scope_id else ""
-        return f"::ffff:{address.ipv4_mapped}{zone}"
-    return str(address)
-
-
-def _address(text: str) -> str:
-    if not text:
-        return ""
-    try:
-        return format_address(ipaddress.ip_address(text))
-    except ValueError:
-        raise ValueError(f'ParseAddr("{text}"): unable to parse IP') from None
-
-
-def _prefix(text: str) -> str:
-    if not text:
-        return ""
-    address, slash, bits = text.rpartition("/")
-    try:
-        parsed = ipaddress.ip_address(address)
-        length = int(bits)
-        if not slash or "%" in address or not re.fullmatch(r"0|[1-9]\d*", bits) or length > parsed.max_prefixlen:
-            raise ValueError
-    except ValueError:
-        raise ValueError(f'netip.ParsePrefix("{text}"): not a prefix such as 10.0.0.0/8') from None
-    return f"{format_address(parsed)}/{length}"
-
-
-def _address_port(text: str) -> str:
-    if not text:
-        return ""
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    try:
-        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
-        if not colon or bracketed != (address.version == 6) or not re.fullmatch(r"\d+", port) or int(port) > 65535:
-            raise ValueError
-    except ValueError:
-        raise ValueError(f'invalid ip:port "{text}"') from None
-    shown = format_address(address)
-    return f"[{shown}]:{int(port)}" if bracketed else f"{shown}:{int(port)}"
-
-
-def _hardware_address(text: str) -> str:
-    try:
-        return ":".join(f"{byte:02x}" for byte in bytes.fromhex(text.replace(":", "")))
-    except ValueError:
-        raise ValueError("encoding/hex: invalid hardware address") from None
-
-
-def _fail_over_mac(text: str) -> str:
-    words = {
-        "": "none",
-        "none": "none",
-        "active": "active",
-        "follow": "follow",
-        "0": "none",
-        "1": "active",
-        "2": "follow",
-    }
-    if text not in words:
-        raise ValueError(f"invalid fail_over_mac value {text}")
-    return words[text]
 
 
 class Duration(Scalar):
@@ -369,7 +196,7 @@ class Size(Text):
     """Bytes or a percentage. A percentage in a patch does not replace bytes: both stay set and bytes win."""
 
     def __init__(self) -> None:
-        super().__init__("block.Size", _size)
+        super().__init__("block.Size", texts.size)
 
     def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
         if left is not None and right is not None and "%" in right and "%" not in left:
@@ -383,7 +210,7 @@ class SizeCondition(Text):
     has_parts = True
 
     def __init__(self) -> None:
-        super().__init__("v1alpha1.InstallDiskSizeMatcher", _size_condition, takes_string=True)
+        super().__init__("v1alpha1.InstallDiskSizeMatcher", texts.size_condition, takes_string=True)
 
     def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
         if left is not None and right is not None:
@@ -403,24 +230,24 @@ class Whole(Struct):
 DURATION = Duration()
 META_URL = URL("meta.URL")
 ENDPOINT = URL("v1alpha1.Endpoint")
-ADDRESS = Text("meta.Addr", _address)
-PREFIX = Text("meta.Prefix", _prefix)
-ADDRESS_PORT = Text("meta.AddrPort", _address_port)
-HARDWARE_ADDRESS = Text("nethelpers.HardwareAddr", _hardware_address)
+ADDRESS = Text("meta.Addr", texts.address)
+PREFIX = Text("meta.Prefix", texts.prefix)
+ADDRESS_PORT = Text("meta.AddrPort", texts.address_port)
+HARDWARE_ADDRESS = Text("nethelpers.HardwareAddr", texts.hardware_address)
 CEL = Text("cel.Expression", str, always=True)
-BYTE_SIZE = Text("block.ByteSize", _byte_size, always=True)
+BYTE_SIZE = Text("block.ByteSize", texts.byte_size, always=True)
 SIZE = Size()
-DISK_SIZE = Text("v1alpha1.DiskSize", _disk_size, 0, takes_string=True)
+DISK_SIZE = Text("v1alpha1.DiskSize", texts.disk_size, 0, takes_string=True)
 SIZE_CONDITION = SizeCondition()
-BASE64 = Text("v1alpha1.Base64Bytes", _base64, takes_string=True)
-FAIL_OVER_MAC = Text("nethelpers.FailOverMAC", _fail_over_mac)
+BASE64 = Text("v1alpha1.Base64Bytes", texts.base64_text, takes_string=True)
+FAIL_OVER_MAC = Text("nethelpers.FailOverMAC", texts.fail_over_mac)
 FILE_MODE = FileMode("v1alpha1.FileMode")
 ARGUMENTS = Arguments()
 FREE_FORM = FreeForm()
 PORT_RANGE = PortRange()
 
-_CERTIFICATE = Field("crt", "Crt", Text("[]uint8", _base64, takes_string=True), omit=False)
-_KEY = Field("key", "Key", Text("[]uint8", _base64_key, takes_string=True), omit=False)
+_CERTIFICATE = Field("crt", "Crt", Text("[]uint8", texts.base64_text, takes_string=True), omit=False)
+_KEY = Field("key", "Key", Text("[]uint8", texts.base64_key, takes_string=True), omit=False)
 CERTIFICATE_AND_KEY = Whole("x509.PEMEncodedCertificateAndKey", _CERTIFICATE, _KEY)
 CERTIFICATE = Whole("x509.PEMEncodedCertificate", _CERTIFICATE)
 KEY = Whole("x509.PEMEncodedKey", _KEY)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from talos.config.schema.types import STRING, Field, Struct
+from talos.config.schema.composite import Field, Struct
+from talos.config.schema.types import STRING
 
 _META = (Field("apiVersion", "MetaAPIVersion", STRING), Field("kind", "MetaKind", STRING, omit=False))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from talos.config.schema.composite import List, Map, Pointer, Struct, always, field
 from talos.config.schema.formats import ARGUMENTS, FREE_FORM, META_URL, PREFIX
 from talos.config.schema.kinds import DocumentKind
-from talos.config.schema.types import BOOL, STRING, Int, List, Map, Pointer, Struct, always, field
+from talos.config.schema.types import BOOL, STRING, Int
 
 CERTIFICATE_AND_KEY = Struct(
     "meta.CertificateAndKey",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from talos.config.schema.composite import List, Pointer, Struct, always, field
 from talos.config.schema.formats import BYTE_SIZE, CEL, DURATION, SIZE
 from talos.config.schema.kinds import DocumentKind
-from talos.config.schema.types import BOOL, STRING, Enum, Int, List, Pointer, Struct, always, field
+from talos.config.schema.types import BOOL, STRING, Enum, Int
 
 FILESYSTEM_TYPE = Enum(
     "block.FilesystemType", ["none", "xfs", "vfat", "ext4", "iso9660", "swapi", "virtiofs", "btrfs"], "none"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from talos.config.schema.composite import KeyedList, List, Map, Pointer, Struct, always, field, same
 from talos.config.schema.formats import CEL, DURATION, FILE_MODE, FREE_FORM, META_URL
 from talos.config.schema.kinds import DocumentKind
-from talos.config.schema.types import BOOL, STRING, Int, KeyedList, List, Map, Pointer, Struct, always, field, same
+from talos.config.schema.types import BOOL, STRING, Int
 
 CONTAINER_RUN_AS = Struct(
     "container.ContainerRunAs",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from talos.config.schema.types import BOOL, STRING, Pointer, Struct, always, field
+from talos.config.schema.composite import Pointer, Struct, always, field
+from talos.config.schema.types import BOOL, STRING
 from talos.config.schema.v1alpha1_cluster import CLUSTER_CONFIG
 from talos.config.schema.v1alpha1_machine import MACHINE_CONFIG
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from talos.config.schema.composite import KeyedList, List, Map, Pointer, Struct, always, field, same
 from talos.config.schema.formats import (
     ARGUMENTS,
     CERTIFICATE,
@@ -12,7 +13,7 @@ from talos.config.schema.formats import (
     KEY,
     MANIFEST_TEXT,
 )
-from talos.config.schema.types import BOOL, STRING, Int, KeyedList, List, Map, Pointer, Struct, always, field, same
+from talos.config.schema.types import BOOL, STRING, Int
 
 CONTROL_PLANE_CONFIG = Struct(
     "v1alpha1.ControlPlaneConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from talos.config.schema.composite import List, Map, Pointer, Struct, always, field
 from talos.config.schema.formats import (
     ARGUMENTS,
     BASE64,
@@ -14,7 +15,7 @@ from talos.config.schema.formats import (
     FREE_FORM,
     SIZE_CONDITION,
 )
-from talos.config.schema.types import BOOL, STRING, Int, List, Map, Pointer, Struct, always, field
+from talos.config.schema.types import BOOL, STRING, Int
 from talos.config.schema.v1alpha1_network import NETWORK_CONFIG
 
 MACHINE_CONTROLLER_MANAGER_CONFIG = Struct(

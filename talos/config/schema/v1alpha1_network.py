@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from talos.config.schema.composite import KeyedList, List, Pointer, Struct, always, field, same
 from talos.config.schema.formats import DURATION
-from talos.config.schema.types import BOOL, STRING, Int, KeyedList, List, Pointer, Struct, always, field, same
+from talos.config.schema.types import BOOL, STRING, Int
 
 
 def same_device(items: list[Any], item: Any) -> int | None:
