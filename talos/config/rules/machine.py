@@ -64,11 +64,12 @@ def v1alpha1(values: Values, context: Context) -> Iterator[str]:
     if (logging := machine.get("logging")) is not None:
         yield from _logging(logging)
     yield from _extensions(machine)
-    yield from labels.checked("invalid machine node labels", labels.check_labels, machine.get("nodeLabels"))
-    yield from labels.checked(
-        "invalid machine node annotations", labels.check_annotations, machine.get("nodeAnnotations")
-    )
-    yield from labels.checked("invalid machine node taints", labels.check_taints, machine.get("nodeTaints"))
+    for what, key, check in (
+        ("labels", "nodeLabels", labels.check_labels),
+        ("annotations", "nodeAnnotations", labels.check_annotations),
+        ("taints", "nodeTaints", labels.check_taints),
+    ):
+        yield from labels.checked(f"invalid machine node {what}", check, machine.get(key))
     yield from _features(machine, kind)
     if values.get("persist") is False:
         yield ".persist should be enabled"

@@ -11,8 +11,5 @@ from talos.config.schema.v1alpha1 import V1ALPHA1
 
 __all__ = ["KINDS", "V1ALPHA1", "DocumentKind"]
 
-KINDS = {
-    kind.kind: kind
-    for kinds in (kubernetes.KINDS, links.KINDS, network.KINDS, storage.KINDS, system.KINDS)
-    for kind in kinds
-}
+_AREAS = (kubernetes, links, network, storage, system)
+KINDS = {kind.kind: kind for area in _AREAS for kind in area.KINDS}
