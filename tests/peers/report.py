@@ -1,10 +1,15 @@
 """Runs the programs and counts what they checked."""
 
 import asyncio
+import contextlib
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 BIN = Path(__file__).parent / "bin"
+
+CHECK_TIMEOUT = 60.0
+"""Seconds that one check of a program may take."""
 
 
 class Report:
@@ -22,27 +27,70 @@ class Report:
             self.failed += 1
             print(f"FAIL  {name}: {problem}", flush=True)
 
-    async def program(self, name: str, *arguments: str | Path, timeout: float = 120) -> None:
-        """Run one program and take in its checks, lines of `ok` or `fail`, name and reason between tabs.
+    def equal(self, name: str, got: object, want: object) -> None:
+        """One check of a value."""
+        self.add(name, None if got == want else f"is {got!r}, want {want!r}")
 
-        Whatever else goes wrong (another exit status, no end in `timeout` seconds) is a failed check of its own.
-        """
+    async def program(self, name: str, *arguments: str | os.PathLike[str]) -> None:
+        """Run one program to its end and take in its checks. A wrong exit status is a failed one of its own."""
+        async with self.started(name, name, *arguments) as program:
+            while await program.check():
+                pass
+
+    @contextlib.asynccontextmanager
+    async def started(self, title: str, name: str, *arguments: str | os.PathLike[str]) -> AsyncIterator["Program"]:
+        """A running program; `title` goes before the names of its checks. It is ended and its status looked at."""
         process = await asyncio.create_subprocess_exec(
-            BIN / name, *map(os.fspath, arguments), stdout=asyncio.subprocess.PIPE
+            BIN / name,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
         )
-        assert process.stdout is not None
         failed = self.failed
         try:
-            async with asyncio.timeout(timeout):
-                async for line in process.stdout:
-                    verdict, _, rest = line.decode().rstrip("\n").partition("\t")
-                    check, _, reason = rest.partition("\t")
-                    self.add(f"{name}: {check}", None if verdict == "ok" else reason)
-                status = await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            self.add(name, f"did not end within {timeout:g} s")
-        else:
-            if status and self.failed == failed:
-                self.add(name, f"ended with status {status}")
+            program = Program(self, title, process)
+            yield program
+            await program.end()
+            if process.returncode and self.failed == failed:
+                self.add(title, f"ended with status {process.returncode}")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+class Program:
+    """A program that does one step for each line it reads and answers each with a check: `ok` or `fail`, a name and
+    what was wrong, between tabs."""
+
+    def __init__(self, report: Report, title: str, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._report, self._title, self._process = report, title, process
+        self._input, self._output = process.stdin, process.stdout
+
+    async def step(self, name: str, argument: str = "") -> None:
+        """Do one step. RuntimeError if it fails: those that follow build on it."""
+        self._input.write(f"{name} {argument}".rstrip().encode() + b"\n")
+        failed = self._report.failed
+        if not await self.check():
+            raise RuntimeError(f"the program ended at the step {name}")
+        if self._report.failed > failed:
+            raise RuntimeError(f"the step {name} failed; those after it were not tried")
+
+    async def check(self) -> bool:
+        """Wait for the next check; False when the program has ended. Raises TimeoutError."""
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            line = (await self._output.readline()).decode().rstrip("\n")
+        if not line:
+            return False
+        verdict, _, rest = line.partition("\t")
+        name, _, reason = rest.partition("\t")
+        self._report.add(f"{self._title}: {name}", None if verdict == "ok" else reason)
+        return True
+
+    async def end(self) -> None:
+        """Nothing more is to be done: wait until the program has ended. Raises TimeoutError."""
+        self._input.close()
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            await self._process.wait()
