@@ -84,6 +84,14 @@ async def in_stage(machine: Machine, stage: str) -> Boot:
         await boot.next_status()
 
 
+async def next_boot(machine: Machine, before: Boot, stage: str = "maintenance") -> Boot:
+    """Wait until another boot than `before` is in a stage."""
+    while (boot := await machine.booted()) is before:
+        await before.next_status()
+        await asyncio.sleep(0)
+    return await in_stage(machine, stage) if boot.stage != stage else boot
+
+
 def config(
     machine_type: MachineType = MachineType.CONTROLPLANE,
     *,
