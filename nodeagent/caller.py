@@ -39,9 +39,10 @@ class Caller:
         return connection
 
 
-def caller_of(peer: str) -> Caller | None:
-    """The caller named by `context.peer()`, or None when the connection was not relayed."""
-    parts = unquote(peer.removeprefix("unix-abstract:")).split("/")
+def caller_of(peer: object) -> Caller | None:
+    """The caller named by grpcio's `context.peer()` or by a socket's peer name; None when it was not relayed."""
+    text = peer.decode(errors="replace") if isinstance(peer, bytes) else str(peer or "")
+    parts = unquote(text.removeprefix("unix-abstract:").lstrip("\0")).split("/")
     if len(parts) != 5 or parts[0] != _PREFIX or not parts[3].isdecimal():
         return None
     return Caller(parts[1], parts[2], int(parts[3]))
