@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.response import Response
@@ -60,6 +61,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantView
     def search(self, rows: QuerySet[Membership], text: str) -> QuerySet[Membership]:
         return rows.filter(user__email__icontains=text)
 
+    @extend_schema(request=InvitationSerializer, responses={201: InvitedSerializer})
     def create(self, request: TenantRequest, slug: str) -> Response:
         """Give somebody a role. For an address without an account, one is made, with a one-time link to sign in."""
         given = InvitationSerializer(data=request.data)
@@ -118,6 +120,7 @@ class ApiTokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVi
         everybodys = allowed(self.request.actor, "member.update")
         return rows if everybodys else rows.filter(user_id=self.request.actor.id)
 
+    @extend_schema(request=NewApiTokenSerializer, responses={201: NewApiTokenSerializer})
     def create(self, request: TenantRequest, slug: str) -> Response:
         """Make a token that acts for the caller, with a role no higher than the caller's."""
         given = NewApiTokenSerializer(data=request.data)
@@ -129,6 +132,7 @@ class ApiTokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVi
         answer = NewApiTokenSerializer(made.row).data | {"secret": made.secret}
         return Response(answer, status=status.HTTP_201_CREATED)
 
+    @extend_schema(request=None, responses=ApiTokenSerializer)
     @action(detail=True, methods=["post"])
     def revoke(self, request: TenantRequest, slug: str, id: str) -> Response:
         """End a token at once."""

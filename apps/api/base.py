@@ -27,6 +27,7 @@ Idempotency-Key. Actions raise `ValidationError` (Django's or DRF's) and `Denied
 without a verb, or a verb not in the table, fails at import.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -43,7 +44,7 @@ from apps.accounts.authentication import BrowserAuthentication, TokenAuthenticat
 from apps.accounts.identity import Identity, actor_in, new_request_id, organisation_by_slug, source_of
 from apps.accounts.models import User
 from apps.api import etags, idempotency
-from apps.api.filters import TenantFilterBackend
+from apps.api.filters import TenantFilterBackend, TenantFilterSet
 from apps.api.pagination import KeysetPagination
 from apps.api.problems import NotSignedIn
 from apps.tenants.scope import tenant_scope
@@ -61,6 +62,8 @@ class TenantViewSet(GenericViewSet[Any]):
 
     verbs: ClassVar[dict[str, str]] = {}
     kind: ClassVar[str] = ""
+    filterset_class: ClassVar[type[TenantFilterSet] | None] = None
+    filterset_fields: ClassVar[Sequence[str]] = ()
     sorts: ClassVar[dict[str, tuple[str, ...]]] = {"id": ()}
 
     authentication_classes = [TokenAuthentication, BrowserAuthentication]

@@ -1,9 +1,14 @@
 """How the REST interface describes itself (OpenAPI 3.1)."""
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
+import django_filters
+from django.db.models import BooleanField, IntegerField
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter
 
 from apps.api.base import TenantViewSet
 from apps.api.problems import CONTENT_TYPE
@@ -18,6 +23,19 @@ class Schema(AutoSchema):
         verb = self.view.verbs.get(self.view.action) if isinstance(self.view, TenantViewSet) else None
         return f"{text}\n\nNeeds `{verb}`.".strip() if verb else text
 
+    def get_filter_backends(self) -> list[Any]:
+        return []  # they ask for rows, which there are none of without an organisation; see below
+
+    def get_override_parameters(self) -> list[Any]:
+        """The filters of a list, and `q` where it has a search."""
+        view = self.view
+        found = list(super().get_override_parameters())
+        if not isinstance(view, TenantViewSet) or view.action != "list":
+            return found
+        if type(view).search is not TenantViewSet.search:
+            found.append(OpenApiParameter("q", description="Words to search for."))
+        return found + [_filter_parameter(name, kind) for name, kind in _filters(view)]
+
     def get_tags(self) -> list[str]:
         parts = self.path.removeprefix("/api/v1/").split("/")
         return [parts[2] if len(parts) > 2 else parts[0]]
@@ -27,6 +45,29 @@ class Schema(AutoSchema):
             return str(super().get_operation_id())
         parts = self.path.removeprefix("/api/v1/organisations/{slug}").strip("/").split("/")
         return f"{(parts[0] or 'organisation').replace('-', '_')}_{self.view.action}"
+
+
+def _filters(view: TenantViewSet) -> Iterator[tuple[str, Any]]:
+    """Names of a list's filters with what decides their type: a filter, or a column."""
+    if view.filterset_class:
+        yield from view.filterset_class.base_filters.items()
+    elif view.filterset_fields:
+        serializer: Any = view.get_serializer_class()
+        columns = serializer.Meta.model._meta
+        yield from ((name, columns.get_field(name)) for name in view.filterset_fields)
+
+
+def _filter_parameter(name: str, kind: Any) -> OpenApiParameter:
+    choices = kind.extra.get("choices") if isinstance(kind, django_filters.Filter) else kind.choices
+    types: dict[type, Any] = {
+        django_filters.BooleanFilter: bool,
+        django_filters.NumberFilter: int,
+        django_filters.IsoDateTimeFilter: datetime,
+        BooleanField: bool,
+        IntegerField: int,
+    }
+    found = next((python for handled, python in types.items() if isinstance(kind, handled)), str)
+    return OpenApiParameter(name, found, enum=[value for value, _ in choices] if choices else None)
 
 
 class Token(OpenApiAuthenticationExtension):

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import click
 
-from omni import child
+from omni import __version__, child
 
 COMMANDS = {  # name: where it is
     "serve": "omni.cli.programs:serve",
@@ -15,6 +15,7 @@ COMMANDS = {  # name: where it is
     "gateway": "omni.cli.programs:gateway",
     "migrate": "omni.cli.programs:migrate",
     "admin": "omni.cli.admin:admin",
+    "openapi": "omni.cli.openapi:openapi",
 }
 
 
@@ -34,7 +35,7 @@ class Parts(click.Group):
 
 
 @click.group(cls=Parts, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="omni")
+@click.version_option(__version__)
 def main() -> None:
     """Open, self-hosted control plane for Talos Linux clusters.
 
