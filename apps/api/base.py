@@ -65,6 +65,7 @@ class TenantViewSet(GenericViewSet[Any]):
     filterset_class: ClassVar[type[TenantFilterSet] | None] = None
     filterset_fields: ClassVar[Sequence[str]] = ()
     sorts: ClassVar[dict[str, tuple[str, ...]]] = {"id": ()}
+    lookup_field = "id"
 
     authentication_classes = [TokenAuthentication, BrowserAuthentication]
     permission_classes = []

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -93,7 +94,7 @@ class Tunnels(link_pb2_grpc.WireGuardOverGRPCServiceServicer):
     def alive(self, tag: str) -> bool:
         """Whether a stream is open under this virtual address and the machine was heard on it lately."""
         stream = self._streams.get(tag)
-        return stream is not None and asyncio.get_running_loop().time() - stream.heard_at < SILENCE
+        return stream is not None and time.monotonic() - stream.heard_at < SILENCE
 
     def close(self) -> None:
         """End all streams; their machines open new ones."""
@@ -104,7 +105,7 @@ class Tunnels(link_pb2_grpc.WireGuardOverGRPCServiceServicer):
         """Carry packets both ways until the machine leaves or another stream of it comes."""
         tag = await self._admit(context)
         loop = asyncio.get_running_loop()
-        stream = _Stream(tag, loop.create_future(), loop.time())
+        stream = _Stream(tag, loop.create_future(), time.monotonic())
         if older := self._streams.get(tag):
             older.end(grpc.StatusCode.ABORTED, "peer replaced")
         self._streams[tag] = stream
@@ -146,7 +147,7 @@ class Tunnels(link_pb2_grpc.WireGuardOverGRPCServiceServicer):
         raise AssertionError("abort does not return")
 
     async def _receive(self, stream: _Stream, packets: AsyncIterator[link_pb2.PeerPacket]) -> None:
-        clock = asyncio.get_running_loop().time
+        clock = time.monotonic
         async for packet in packets:
             stream.heard_at = clock()
             if len(packet.Data) <= PACKET_LIMIT:

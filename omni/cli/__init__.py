@@ -15,6 +15,11 @@ COMMANDS = {  # name: where it is
     "gateway": "omni.cli.programs:gateway",
     "migrate": "omni.cli.programs:migrate",
     "admin": "omni.cli.admin:admin",
+    "login": "omni.cli.signin:login",
+    "context": "omni.cli.signin:context",
+    "machines": "omni.cli.machines:machines",
+    "jointokens": "omni.cli.machines:jointokens",
+    "audit": "omni.cli.machines:audit",
     "openapi": "omni.cli.openapi:openapi",
 }
 
