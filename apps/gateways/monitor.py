@@ -13,7 +13,7 @@ from apps.machines import joining
 from apps.tenants.threads import in_thread
 from nodeagent.wireguard.engine import KEEPALIVE, Engine, PeerState
 
-INTERVAL = 5.0
+INTERVAL = 2.0
 DETAIL_INTERVAL = 30.0
 """Seconds between writes of what changes all the time: counters, last handshake, last endpoint."""
 
@@ -56,6 +56,12 @@ class Monitor:
         while True:
             await self.look()
             await asyncio.sleep(INTERVAL)
+
+    def up(self, known: Known) -> None:
+        """The machine answered over its link just now: it need not wait for the next look to count as connected."""
+        if not self._up.get(known.link.id):
+            self._up[known.link.id] = True
+            self._batcher.observe(known, {"connected": True, "connected_changed_at": datetime.now(UTC)})
 
     async def look(self) -> None:
         """Compare every peer with what was seen of it last time."""

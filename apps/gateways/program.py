@@ -62,7 +62,7 @@ async def run(settings: Settings) -> None:
         udp=(settings.host, settings.wireguard_port),
     )
     batcher = Batcher(settings.dsn, directory)
-    sessions = Sessions(engine, directory, batcher, credentials_of)
+    sessions = Sessions(engine, directory, batcher, credentials_of, lambda known: monitor.up(known))
     balancers = Balancers(engine)
 
     def seen(row: LinkRow, link: Link) -> None:

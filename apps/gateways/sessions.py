@@ -35,8 +35,17 @@ log = logging.getLogger(__name__)
 class Sessions:
     """The sessions of all links of this gateway."""
 
-    def __init__(self, engine: Engine, directory: Directory, batcher: Batcher, credentials: CredentialsOf) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        directory: Directory,
+        batcher: Batcher,
+        credentials: CredentialsOf,
+        answered: Callable[[Known], None],
+    ) -> None:
+        """`answered` hears of each machine whose API answered, with its identity checked."""
         self.engine, self.directory, self.batcher, self.credentials = engine, directory, batcher, credentials
+        self.answered = answered
         self._running: dict[str, Session] = {}
 
     def start(self, link_id: str) -> None:
@@ -149,6 +158,7 @@ class Session:
                 "talos_version": version.tag,
                 "arch": version.arch,
             }
+            self._all.answered(known)
             self._all.batcher.observe(known, fields)
             await follow(client, lambda told: self._told(known, told))
 
