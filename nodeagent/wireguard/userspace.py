@@ -171,7 +171,7 @@ class UserspaceEngine:
             self._wake()
 
     def detach(self, tag: TunnelTag, emit: Emit) -> None:
-        if self._tunnels.get(tag) is not emit:
+        if self._tunnels.get(tag) != emit:  # bound methods are equal, not identical
             return
         del self._tunnels[tag]
         peer = self._tunnel_peers.get(tag)

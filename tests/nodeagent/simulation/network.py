@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nodeagent.wireguard.packet import ACK, FIN, PSH, RST, SYN, Route, Segment, encode_tcp
+from nodeagent.wireguard.packet import ACK, FIN, PSH, RST, SYN, Route, Segment, decode_tcp, encode_tcp
 from nodeagent.wireguard.tcp.connection import Connection, Phase
 from tests.nodeagent.simulation.world import Host, World
 
@@ -22,6 +22,8 @@ class Conditions:
     """Chance per packet that the network falls silent for a while."""
     intrusion: float
     """Chance per packet that something malformed or unsolicited follows it."""
+    splitting: float
+    """Chance per segment that a middlebox cuts it in two, or adds a copy of its first part."""
     strips: tuple[bytes, ...]
     """Options that a middlebox blanks out in SYNs."""
 
@@ -38,6 +40,7 @@ class Conditions:
             jitter=rng.choice((0, 0.001, 0.02)),
             silence=0.002 if mood in ("bad", "awful") and rng.random() < 0.3 else 0,
             intrusion=rng.choice((0, 0, 0.05, 0.3)),
+            splitting=rng.choice((0, 0, 0.1)),
             strips=rng.choice(((), (), (), (_SACK_PERMITTED,), (_WINDOW_SCALE,), (_SACK_PERMITTED, _WINDOW_SCALE))),
         )
 
@@ -73,12 +76,28 @@ class Network:
             self._silent_until = world.now + 8 * chance()
         if self.is_cut or world.now < self._silent_until or chance() < conditions.loss:
             return
-        copies = 2 if conditions.duplication and chance() < conditions.duplication else 1
-        for _ in range(copies):
+        packets = [packet, packet] if conditions.duplication and chance() < conditions.duplication else [packet]
+        if conditions.splitting and chance() < conditions.splitting:
+            packets += self._pieces(source, target, packets.pop())
+        for packet in packets:
             delay = conditions.delay + conditions.jitter
             if conditions.reordering and chance() < conditions.reordering:
                 delay += (conditions.delay + conditions.jitter) * 4 * chance()
             world.after(delay, target.arrive, packet)
+
+    def _pieces(self, source: Host, target: Host, packet: bytes) -> list[bytes]:
+        segment = decode_tcp(packet)
+        if segment is None or len(segment.payload) < 2:
+            return [packet]
+        cut = self.world.random.randrange(1, len(segment.payload))
+        route = Route(source.address, target.address)
+        numbers = segment.source, segment.destination, segment.seq, segment.ack, segment.flags & ~FIN, segment.window
+        head = encode_tcp(route, Segment(*numbers, segment.payload[:cut], segment.options))
+        if self.world.chance(0.5):
+            return [packet, head]
+        segment.seq = (segment.seq + cut) & 0xFFFFFFFF
+        segment.payload = segment.payload[cut:]
+        return [head, encode_tcp(route, segment)]
 
     def _intrude(self, source: Host, target: Host, packet: bytes) -> None:
         """At once, past the inbox: a forgery knows the state of its victim, which must not change on the way."""

@@ -123,8 +123,9 @@ class Scenario:
                 if receiver.held > limit or receiver.unread + max(receiver.edge - receiver.next, 0) > limit:
                     raise SimulationFailure(f"{receiver.held} bytes held, {limit} allowed")
             for usage in host.stack._usage.values():
-                if not 0 <= usage.pool.free <= self._limits.window_pool:
-                    raise SimulationFailure("pool overdrawn")
+                granted = sum(connection.receiver._granted for connection in usage.connections)
+                if usage.pool.free < 0 or usage.pool.free + granted != self._limits.window_pool:
+                    raise SimulationFailure(f"{granted} bytes granted, {usage.pool.free} free")
 
     def _check_nothing_left(self, host: Host) -> None:
         if host.is_dead:
