@@ -1,0 +1,115 @@
+"""Every way into the product, read from the code that answers: addresses, websockets, gRPC methods."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from django.contrib.admindocs.views import simplify_regex
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from apps.api.registry import watched
+from apps.dashboard.consumers import KINDS
+from nodeagent.siderolink import server as siderolink
+from omni.websockets import websocket_urls
+
+WATCH = "/api/v1/organisations/<slug>/<slug:resource>/watch"
+LIVE = "/o/<slug>/live"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one address. `action` is the viewset's, for REST."""
+
+    method: str
+    path: str
+    view: Any
+    action: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def http() -> dict[str, Route]:
+    """REST by method, pages as `PAGE` (whatever their methods)."""
+    found = [route for path, view in _walk(get_resolver().url_patterns) for route in _routes(path, view)]
+    return {route.name: route for route in found}
+
+
+def websocket_names() -> set[str]:
+    """`WS ...`: a watch for each list, and what a page may hear of, for each kind."""
+    known = {f"/{_plain(str(pattern.pattern))}" for pattern in websocket_urls()}
+    assert known == {WATCH, LIVE}, "a websocket address is new; add its names here"
+    watches = {f"WS {WATCH.replace('<slug:resource>', resource)}" for resource in watched()}
+    return watches | {f"WS {LIVE} {kind}" for kind in KINDS}
+
+
+async def grpc_methods() -> set[str]:
+    """`GRPC ...`: what the gateway's servers answer, on the public port and on the overlay."""
+    recorder = Recorder()
+    engine = mock.AsyncMock()
+    engine.public_key, engine.address = b"k" * 32, "fdae:41e4:649b:9303::1"
+    registry = mock.AsyncMock()
+    registry.links.return_value = []
+    aio = SimpleNamespace(aio=SimpleNamespace(server=lambda **options: recorder))
+    with mock.patch.object(siderolink, "grpc", aio), tempfile.TemporaryDirectory() as folder:
+        server = siderolink.SideroLinkServer(
+            engine=engine,
+            registry=registry,
+            events=mock.AsyncMock(),
+            logs=mock.AsyncMock(),
+            trust=mock.Mock(),
+            endpoint="192.0.2.1:1",
+            socket=Path(folder) / "grpc",
+        )
+        await server.start()
+    return {f"GRPC {method}" for method in recorder.methods}
+
+
+class Recorder:
+    """Stands for a grpcio server and remembers which methods it was given."""
+
+    def __init__(self) -> None:
+        self.methods: set[str] = set()
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        for handler in handlers:
+            self.methods |= set(handler._method_handlers)
+
+    def add_registered_method_handlers(self, service: str, methods: dict[str, Any]) -> None:
+        self.methods |= {f"/{service}/{method}" for method in methods}
+
+    def add_insecure_port(self, address: str) -> None:
+        pass
+
+    async def start(self) -> None:
+        pass
+
+
+def _walk(patterns: list[URLPattern | URLResolver], base: str = "") -> Iterator[tuple[str, Any]]:
+    for pattern in patterns:
+        path = base + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _walk(pattern.url_patterns, path)
+        else:
+            yield _plain(simplify_regex(path)), pattern.callback
+
+
+def _plain(path: str) -> str:
+    """Parameters without their converters, except where one name means several things."""
+    for converter in ("str:", "slug:slug", "uuid:"):
+        path = path.replace(f"<{converter}", "<slug" if converter == "slug:slug" else "<")
+    return path
+
+
+def _routes(path: str, view: Any) -> Iterator[Route]:
+    if actions := getattr(view, "actions", None):
+        yield from (Route(method.upper(), path, view, action) for method, action in actions.items())
+    elif cls := getattr(view, "cls", None):
+        yield from (Route(m.upper(), path, view) for m in cls.http_method_names if hasattr(cls, m) and m != "head")
+    else:
+        yield Route("PAGE", path, view)

@@ -1,0 +1,256 @@
+"""Every way in, for every role, in one's own and in another's organisation."""
+
+import re
+from dataclasses import dataclass
+
+import pytest
+from django.test import Client
+from rest_framework.test import APIClient
+
+from apps.access.actor import ROLES, Actor
+from apps.access.verbs import VERBS
+from apps.accounts import actions as accounts
+from apps.accounts.models import Membership, User
+from apps.audit.models import AuditRecord
+from apps.dashboard.page import PAGES
+from apps.machines import actions as machines
+from apps.machines.models import Machine, MachineObservation
+from apps.tenants.models import Organisation
+from apps.tenants.scope import tenant_scope
+from omni.asgi import application
+from tests.apps.websocket import WebSocket
+from tests.matrix import routes
+from tests.matrix.table import ANYBODY, GRPC, HTTP, SECRET_IN_ADDRESS, SIGNED_IN, WEBSOCKETS
+
+BY_VERB = {name: need for name, need in HTTP.items() if need in VERBS}
+REST = {name: need for name, need in BY_VERB.items() if not name.startswith("PAGE")}
+PAGE = {name: need for name, need in BY_VERB.items() if name.startswith("PAGE")}
+
+
+def test_every_address_has_an_entry() -> None:
+    assert set(routes.http()) ^ set(HTTP) == set()
+
+
+def test_every_websocket_has_an_entry() -> None:
+    assert routes.websocket_names() ^ set(WEBSOCKETS) == set()
+
+
+async def test_every_grpc_method_has_an_entry() -> None:
+    assert await routes.grpc_methods() ^ set(GRPC) == set()
+
+
+def test_the_code_needs_what_the_table_says() -> None:
+    known = {}
+    for name, route in routes.http().items():
+        if route.action:
+            known[name] = route.view.cls.verbs[route.action]
+        elif route.view.__name__ in PAGES and route.view.__module__.startswith("apps.dashboard"):
+            known[name] = PAGES[route.view.__name__]
+    assert known == BY_VERB
+
+
+@dataclass
+class Tenant:
+    """One organisation with an object of each kind, a token and a browser for each role."""
+
+    organisation: Organisation
+    ids: dict[str, str]  # by the resource's name in the address
+    clients: dict[str, APIClient]
+    browsers: dict[str, Client]
+    tokens: dict[str, str]
+
+    def fill(self, path: str) -> str:
+        """An address with this organisation and its objects in it."""
+        return fill(path, self.organisation.slug, self.ids)
+
+
+def fill(path: str, slug: str, ids: dict[str, str]) -> str:
+    resource = path.split("/")[5] if path.startswith("/api/v1/organisations/<slug>/") else ""
+    known = {"slug": slug, "id": ids.get(resource, ""), "uuid": ids["machines"], "token_id": ids["join-tokens"]}
+    words = {"<slug:act>": "revoke", "<slug:form>": "token"}
+    for parameter, word in words.items():
+        path = path.replace(parameter, word)
+    return re.sub(r"<(\w+)>", lambda match: known[match[1]], path)
+
+
+@pytest.fixture
+def tenants(organisation: Organisation, other_organisation: Organisation) -> tuple[Tenant, Tenant]:
+    return tenant(organisation), tenant(other_organisation)
+
+
+def tenant(organisation: Organisation) -> Tenant:
+    clients, browsers, tokens = {}, {}, {}
+    with tenant_scope(organisation.id):
+        for role in ROLES:
+            user = User.objects.create_user(
+                f"{role}@{organisation.slug}.example.com", name=f"{role} of {organisation.slug}"
+            )
+            Membership.new(user=user, role=role)
+            acting = Actor("user", str(user.id), user.email, organisation.id, role)
+            made = accounts.create_api_token(acting, user, role, role)
+            tokens[role], clients[role] = made.secret, APIClient(raise_request_exception=False)
+            clients[role].credentials(HTTP_AUTHORIZATION=f"Bearer {made.secret}")
+            browsers[role] = Client(raise_request_exception=False)
+            browsers[role].force_login(user)
+        spare = accounts.add_member(acting, f"spare@{organisation.slug}.example.com", "reader").membership
+        machine = Machine.new(uuid=f"00000000-0000-4000-8000-0000000000{len(organisation.slug):02d}")
+        MachineObservation.new(machine=machine)
+        ids = {
+            "members": str(spare.id),
+            "api-tokens": str(accounts.create_api_token(acting, user, "spare", "reader").row.id),
+            "audit": str(AuditRecord.objects.first().id),
+            "machines": machine.uuid,
+            "join-tokens": str(machines.create_join_token(acting, "default").row.id),
+        }
+    return Tenant(organisation, ids, clients, browsers, tokens)
+
+
+def may(role: str, verb: str) -> bool:
+    return ROLES.index(role) >= ROLES.index(VERBS[verb])
+
+
+@pytest.mark.parametrize("name", REST)
+def test_rest(name: str, tenants: tuple[Tenant, Tenant]) -> None:
+    own, other = tenants
+    method, path = name.split(" ", 1)
+    path = own.fill(path)
+    anonymous = APIClient().generic(method, path, "{}", content_type="application/json")
+    assert anonymous.status_code == 401
+    strangers = set()
+    for role in ROLES:
+        stranger = other.clients[role].generic(method, path, "{}", content_type="application/json")
+        nowhere = other.clients[role].generic(
+            method, path.replace("/acme", "/nowhere"), "{}", content_type="application/json"
+        )
+        assert stranger.status_code == nowhere.status_code == 404
+        strangers |= {stranger.json()["detail"], nowhere.json()["detail"].replace("nowhere", "acme")}
+    assert len(strangers) == 1, "another's organisation and one that is not there must look the same"
+    for role in ROLES:  # the least first: what a role may not do must not have happened when the next one tries
+        answer = own.clients[role].generic(method, path, "{}", content_type="application/json")
+        if may(role, REST[name]):
+            assert answer.status_code not in (401, 403, 405), answer.content
+            assert answer.status_code < 500, answer.content
+            assert answer.status_code != 404 or "organisation" not in answer.json()["detail"]
+        else:
+            assert answer.status_code == 403, answer.content
+            assert VERBS[REST[name]] in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", [name for name in REST if "<id>" in name or "<uuid>" in name])
+def test_another_tenants_objects_by_their_id(name: str, tenants: tuple[Tenant, Tenant]) -> None:
+    """The right address of the wrong object: an owner asks in their own organisation for the other's object."""
+    own, other = tenants
+    method, path = name.split(" ", 1)
+    mine = own.clients["owner"].generic(method, own.fill(path), "{}", content_type="application/json")
+    assert mine.status_code < 500
+    assert mine.status_code != 404, mine.content
+    theirs = own.clients["owner"].generic(
+        method, fill(path, own.organisation.slug, other.ids), "{}", content_type="application/json"
+    )
+    assert theirs.status_code == 404, theirs.content
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in REST if name.startswith("GET") and "<id>" not in name and "<uuid>" not in name]
+)
+def test_lists_hold_nothing_of_others(name: str, tenants: tuple[Tenant, Tenant]) -> None:
+    own, other = tenants
+    answer = own.clients["owner"].get(own.fill(name.split(" ", 1)[1]))
+    assert answer.status_code == 200
+    text = answer.content.decode()
+    for foreign in [*other.ids.values(), str(other.organisation.id), "umbrella"]:
+        assert foreign not in text
+
+
+@pytest.mark.parametrize("name", PAGE)
+def test_pages(name: str, tenants: tuple[Tenant, Tenant]) -> None:
+    own, other = tenants
+    path = own.fill(name.split(" ", 1)[1])
+    for method in ("get", "post"):
+        anonymous = getattr(Client(), method)(path)
+        assert anonymous.status_code in (302, 405)
+        if anonymous.status_code == 302:
+            assert anonymous.url.startswith("/accounts/login/")
+        for role in ROLES:
+            assert getattr(other.browsers[role], method)(path).status_code in (404, 405)
+    answered = 0
+    for method in ("get", "post"):
+        for role in ROLES:
+            answer = getattr(own.browsers[role], method)(path)
+            answered += answer.status_code != 405
+            if answer.status_code == 405:
+                continue
+            if may(role, PAGE[name]):
+                assert answer.status_code != 403
+                assert answer.status_code < 500
+            else:
+                assert answer.status_code == 403
+            assert "umbrella" not in answer.content.decode(errors="replace")
+    assert answered
+
+
+@pytest.mark.parametrize("name", [name for name, need in HTTP.items() if need == SIGNED_IN])
+def test_what_every_signed_in_person_may(name: str, tenants: tuple[Tenant, Tenant]) -> None:
+    own, _ = tenants
+    method, path = name.split(" ", 1)
+    assert Client().get(path).status_code == (302 if method == "PAGE" else 401)
+    caller = own.browsers["reader"] if method == "PAGE" else own.clients["reader"]
+    answer = caller.get(path)
+    assert answer.status_code in (200, 302)
+    assert "umbrella" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("name", [name for name, need in HTTP.items() if need == ANYBODY])
+def test_what_anybody_may_tells_nothing_of_tenants(name: str, tenants: tuple[Tenant, Tenant]) -> None:
+    answer = Client().get(name.split(" ", 1)[1])
+    assert answer.status_code < 500
+    text = answer.content.decode()
+    for own in tenants:
+        for secret in [*own.ids.values(), *own.tokens.values(), own.organisation.slug, str(own.organisation.id)]:
+            assert secret not in text
+
+
+@pytest.mark.parametrize("name", [name for name, need in HTTP.items() if need == SECRET_IN_ADDRESS])
+def test_a_guessed_secret_opens_nothing(name: str, tenants: tuple[Tenant, Tenant]) -> None:
+    path = re.sub(r"<\w+>", "0" * 64, name.split(" ", 1)[1])
+    for method in ("get", "post"):
+        client = Client()
+        assert getattr(client, method)(path).status_code in (404, 410)
+        assert "_auth_user_id" not in client.session
+
+
+@pytest.fixture
+def committed(
+    transactional_db: None, organisation: Organisation, other_organisation: Organisation
+) -> tuple[Tenant, Tenant]:
+    return tenant(organisation), tenant(other_organisation)
+
+
+async def test_websockets(committed: tuple[Tenant, Tenant]) -> None:
+    own, other = committed
+    for name, verb in WEBSOCKETS.items():
+        for role in ROLES:
+            assert await opens(name, own, own, role) == may(role, verb), f"{name} for {role}"
+            assert not await opens(name, own, other, role), f"{name} for a stranger who is {role}"
+        assert not await opens(name, own, own, ""), f"{name} for nobody"
+
+
+async def opens(name: str, place: Tenant, who: Tenant, role: str) -> bool:
+    """Whether this person hears anything there."""
+    path, _, kind = name.removeprefix("WS ").partition(" ")
+    path = path.replace("<slug>", place.organisation.slug) + (f"?kinds={kind}" if kind else "")
+    headers = []
+    if role and kind:
+        cookies = who.browsers[role].cookies
+        headers = [(b"cookie", f"sessionid={cookies['sessionid'].value}".encode())]
+    elif role:
+        headers = [(b"authorization", f"Bearer {who.tokens[role]}".encode())]
+    socket = WebSocket(application, path, headers)
+    await socket.connect()
+    try:
+        if kind or not socket.accepted:
+            return socket.accepted
+        return (await socket.receive_json())["type"] == "snapshot"
+    finally:
+        if socket.accepted:
+            await socket.disconnect()
