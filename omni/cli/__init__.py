@@ -8,6 +8,8 @@ from omni import __version__, child
 
 COMMANDS = {  # name: where it is
     "serve": "omni.cli.programs:serve",
+    "demo": "omni.cli.demo:demo",
+    "simulator": "omni.cli.demo:simulator",
     "core": "omni.cli.programs:core",
     "web": "omni.cli.programs:web",
     "worker": "omni.cli.programs:worker",

@@ -44,6 +44,11 @@ def signin_link(config: Config, email: str, organisation: str) -> None:
 
     While nobody owns the installation it is the link to make the first account.
     """
+    click.echo(new_signin_link(config, email, organisation))
+
+
+def new_signin_link(config: Config, email: str = "", organisation: str = "") -> str:
+    """A link that signs somebody in once: `email`, or an owner. Raises ClickException."""
     with _database(config):
         from apps.accounts.actions import make_sign_in_link
         from apps.accounts.first_run import first_run_path
@@ -59,7 +64,7 @@ def signin_link(config: Config, email: str, organisation: str) -> None:
             path = make_sign_in_link(user)
         else:
             path = make_sign_in_link(_owner(organisation)[1])
-    click.echo(f"{config.public_url}{path}")
+    return f"{config.public_url}{path}"
 
 
 def new_owner_token(config: Config, name: str, organisation: str = "") -> str:
