@@ -34,7 +34,7 @@ VERBS: dict[str, str] = {
     "cluster.destroy": OPERATOR,
     "cluster.config": OPERATOR,  # redacted machine configuration
     "template.validate": READER,
-    "template.export": READER,
+    "template.export": OPERATOR,  # with its patches, which may hold secrets
     "template.sync": OPERATOR,
     "cluster.talosconfig": ADMIN,  # break-glass admin credentials
     "cluster.kubeconfig": ADMIN,

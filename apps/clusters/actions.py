@@ -87,6 +87,12 @@ def destroy_cluster(actor: Actor, cluster: Cluster) -> None:
         cluster.refresh_from_db()
 
 
+def class_changed(row: MachineClass) -> None:
+    """Clusters that take machines by this class have a look."""
+    for cluster in Cluster.objects.filter(machine_sets__machine_class=row.name).distinct():
+        hint("cluster", cluster.id, cluster.organisation_id)
+
+
 def check_class_unused(row: MachineClass) -> None:
     """Raise ValidationError while a machine set takes its machines by this class."""
     used = queries.sets_of_class(row.name)

@@ -210,7 +210,7 @@ class World:
         observed.talos_version, observed.schematic = f"v{machine.version}", machine.schematic
         observed.boot_id, observed.hostname = f"boot-{machine.boot}", machine.name
         observed.system_disk, observed.installed = machine.system_disk, bool(machine.system_disk)
-        observed.platform = "metal"
+        observed.platform, observed.addresses = "metal", [f"192.0.2.{machine.number}/24"]
         observed.disks = [{"path": "/dev/vda", "size": 20 * 10**9, "transport": "virtio"}]
         in_etcd = machine.uuid in self.etcd.get(machine.cluster, set())
         observed.etcd_member_id = machine.member_id if in_etcd else ""
