@@ -99,6 +99,7 @@ class Receiver:
         limit = self.edge if self._fin_at is None else min(self.edge, self._fin_at)
         if end > limit:
             payload = payload[: max(limit - seq, 0)]
+            self.ack_now = True
         if seq < self.next:
             payload = payload[self.next - seq :]
             seq = self.next

@@ -59,8 +59,8 @@ class Sender:
 
     __slots__ = (
         "_congestion", "_duplicates", "_emit", "_fin_sent", "_flight", "_largest_window", "_latest", "_limited",
-        "_lost", "_news", "_pipe", "_probed", "_progress_at", "_recover", "_sacked", "_sent_at", "_timer",
-        "_window_edge", "due", "fin_queued", "next", "retransmissions", "round_trip", "sack_permitted", "scale",
+        "_lost", "_must_repeat", "_news", "_pipe", "_probed", "_progress_at", "_recover", "_sacked", "_sent_at",
+        "_timer", "_window_edge", "due", "fin_queued", "next", "retransmissions", "round_trip", "sack_permitted", "scale",
         "segment_size", "settings", "unacknowledged", "unsent",
     )  # fmt: skip
 
@@ -92,6 +92,7 @@ class Sender:
         self._latest = -NEVER  # when the latest segment known to have arrived was sent
         self._news = False
         self._duplicates = 0
+        self._must_repeat = False  # one lost segment, whatever the window says
         self.retransmissions = 0
         # Timer.
         self.due = NEVER
@@ -157,6 +158,7 @@ class Sender:
             if self._duplicates == DUPLICATES and self._recover is None:
                 self._mark_lost(self._flight[0])
                 self._enter_recovery()
+                self._must_repeat = True
         if blocks and self.sack_permitted and self._flight:
             self._mark_sacked(now, blocks)
 
@@ -188,6 +190,7 @@ class Sender:
                 self._recover = None
             elif not self.sack_permitted and flight and not flight[0].repeated:
                 self._mark_lost(flight[0])  # a partial acknowledgement shows the next hole
+                self._must_repeat = True
         if (self._recover is None or self._congestion.window < self._congestion.threshold) and self._limited:
             self._congestion.on_acknowledged(now, acknowledged, self.round_trip.smoothed)
         self._arm(now)
@@ -263,6 +266,7 @@ class Sender:
                 self._mark_lost(sent)
                 found = True
         if found:
+            self._must_repeat = self._recover is None
             self._enter_recovery()
 
     # -- sending -------------------------------------------------------------------------------------------------
@@ -287,10 +291,11 @@ class Sender:
         if self._lost:
             for sent in self._flight:
                 if sent.lost:
-                    if self._pipe and self._pipe + sent.end - sent.seq > window:
+                    if self._pipe and self._pipe + sent.end - sent.seq > window and not self._must_repeat:
                         self._limited = True
                         return False
                     self._repeat(now, sent)
+                    self._must_repeat = False
                     if not self._lost:
                         break
         if not is_open:
