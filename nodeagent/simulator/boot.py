@@ -279,8 +279,8 @@ class Boot:
         self.publish_meta(key)
         if key in (Key.UNIQUE_TOKEN, Key.UUID_OVERRIDE):
             self.publish_token()
-            async with self._config_changed:
-                self._config_changed.notify_all()
+        async with self._config_changed:
+            self._config_changed.notify_all()
 
     # --- status
 

@@ -26,6 +26,9 @@ OVERLAY = "fdae:41e4:649b:9303::1"
 """Where the control plane calls from: administrator in maintenance mode."""
 LAN = "192.0.2.7"
 
+SCHEMATIC = "376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba"
+FACTORY_IMAGE = f"factory.example.org/metal-installer/{SCHEMATIC}:v1.13.8"
+
 FAST = replace(Timings().scaled(0.01), reboot=0.05, node_lost=0.2)
 
 
@@ -90,6 +93,43 @@ async def next_boot(machine: Machine, before: Boot, stage: str = "maintenance") 
         await before.next_status()
         await asyncio.sleep(0)
     return await in_stage(machine, stage) if boot.stage != stage else boot
+
+
+async def install(b: Bench, machine: Machine) -> Boot:
+    """Install in maintenance mode and reboot; the boot from the disk, in maintenance again."""
+    first = await in_stage(machine, "maintenance")
+    async with b.client(machine) as client:
+        await client.wait_for_answer(5)
+        pinned = await client.pull_image(FACTORY_IMAGE.replace("v1.13.8", machine.medium.version))
+        async for _ in client.install(pinned, "/dev/vda"):
+            pass
+        await client.reboot()
+    return await next_boot(machine, first)
+
+
+async def run_cluster(b: Bench, control_planes: int, workers: int = 0) -> list[Machine]:
+    """Make a cluster of the first machines, the control planes first, and wait until all are ready."""
+    machines = b.fleet.machines[: control_planes + workers]
+
+    async def join(number: int, machine: Machine) -> None:
+        await install(b, machine)
+        kind = MachineType.CONTROLPLANE if number < control_planes else MachineType.WORKER
+        async with b.client(machine) as client:
+            await client.wait_for_answer(5)
+            await client.apply_configuration(config(kind))
+
+    await asyncio.gather(*(join(number, machine) for number, machine in enumerate(machines)))
+    async with b.client(machines[0], "os:admin") as client:
+        await client.wait_for_answer(5)
+        boot = await machines[0].booted()
+        while not boot.services.up("cri"):
+            await boot.next_status()
+        await client.bootstrap()
+    for machine in machines:
+        boot = await in_stage(machine, "running")
+        while not boot.ready:
+            await boot.next_status()
+    return machines
 
 
 def config(
