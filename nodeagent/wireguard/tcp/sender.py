@@ -60,8 +60,8 @@ class Sender:
     __slots__ = (
         "_congestion", "_duplicates", "_emit", "_fin_sent", "_flight", "_largest_window", "_latest", "_limited",
         "_lost", "_must_repeat", "_news", "_pipe", "_probed", "_progress_at", "_recover", "_sacked", "_sent_at",
-        "_timer", "_window_edge", "due", "fin_queued", "next", "retransmissions", "round_trip", "sack_permitted", "scale",
-        "segment_size", "settings", "unacknowledged", "unsent",
+        "_timer", "_window_edge", "due", "fin_queued", "next", "retransmissions", "round_trip", "sack_permitted",
+        "scale", "segment_size", "settings", "unacknowledged", "unsent",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, first: int, emit: Emit) -> None:
