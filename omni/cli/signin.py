@@ -18,7 +18,7 @@ from omni.config import Config
 @click.option("--token", envvar="OMNI_TOKEN", help="An API token; asked for when not given.")
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM file of its authority.")
 @click.option("--organisation", default="", help="The organisation to use; the only one is chosen by itself.")
-@installation("data")
+@installation("data", "listen")
 def login(config: Config, url: str | None, name: str, token: str | None, ca: Path | None, organisation: str) -> None:
     """Sign in with an API token and remember it as a context.
 
