@@ -21,7 +21,7 @@ from omni.config import Config
 from omni.serve import running, until_signal
 
 CONTROL_PLANES, WORKERS = 3, 2
-CLUSTER, TOKEN = "demo", "demo"  # noqa: S105  a name
+CLUSTER, TOKEN = "demo", "demo"
 TALOS, KUBERNETES = "v1.13.8", "v1.36.2"
 POLL = 0.5
 JOIN_SECONDS, READY_SECONDS = 120.0, 300.0

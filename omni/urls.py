@@ -4,6 +4,8 @@ from django.urls import include, path
 
 from omni import health
 
+handler500 = "apps.dashboard.errors.server_error"
+
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),

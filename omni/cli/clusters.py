@@ -8,17 +8,17 @@ import click
 
 from omni.cli.api import Api
 from omni.cli.context import with_api
-from omni.cli.output import ago, output_option, show
+from omni.cli.output import Column, ago, output_option, show
 
 POLL = 0.5
 
-CLUSTER_COLUMNS = [
+CLUSTER_COLUMNS: list[Column] = [
     ("name", "name"), ("state", "state.word"),
     ("machines", lambda row: f"{row['machines']['ready']}/{row['machines']['wanted']}"), ("talos", "talos_version"),
     ("kubernetes", "kubernetes_version"), ("age", ago("created_at")), ("why", lambda row: _why(row)),
 ]  # fmt: skip
 
-MEMBER_COLUMNS = [
+MEMBER_COLUMNS: list[Column] = [
     ("uuid", "uuid"), ("name", "hostname"), ("role", "role"), ("state", "state.word"), ("config", "config_current"),
     ("node", "node_name"), ("etcd", "etcd_member_id"), ("why", lambda row: _why(row)),
 ]  # fmt: skip
@@ -77,7 +77,7 @@ def status(api: Api, name: str, wait: bool, timeout: float, output: str) -> None
         show(answer, [], output)
         return
     click.echo(f"{name}: {answer['state']['word']}. {answer['state']['sentence']}")
-    columns = [("condition", "name"), ("state", "state"), ("what", "message"), ("since", ago("since"))]
+    columns: list[Column] = [("condition", "name"), ("state", "state"), ("what", "message"), ("since", ago("since"))]
     show(answer["conditions"], columns, output, "Nothing is known of it yet.")
     click.echo()
     show(answer["machines"], MEMBER_COLUMNS, output, "It has taken no machine yet.")

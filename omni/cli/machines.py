@@ -7,11 +7,11 @@ import click
 
 from omni.cli.api import Api
 from omni.cli.context import with_api
-from omni.cli.output import ago, output_option, show
+from omni.cli.output import Column, ago, output_option, show
 
 FOLLOW_SECONDS = 1.0
 
-MACHINE_COLUMNS = [
+MACHINE_COLUMNS: list[Column] = [
     ("uuid", "uuid"), ("name", "hostname"), ("state", "state.word"), ("cluster", "cluster"), ("role", "role"),
     ("talos", "talos_version"), ("link", "transport"), ("address", lambda row: next(iter(row["addresses"]), "")),
     ("joined", ago("created_at")),
@@ -105,7 +105,7 @@ def logs(api: Api, uuid: str, tail: int, follow: bool) -> None:
         lines = api.get("machines", uuid, "logs", after=last)
 
 
-TOKEN_COLUMNS = [
+TOKEN_COLUMNS: list[Column] = [
     ("id", "id"), ("name", "name"), ("state", "state.word"), ("default", "is_default"), ("machines", "use_count"),
     ("expires", "expires_at"), ("created", ago("created_at")),
 ]  # fmt: skip
@@ -193,5 +193,5 @@ def _token(api: Api, name: str | None) -> dict[str, str]:
 def audit(api: Api, query: str, limit: int, output: str) -> None:
     """Who did what, the newest first."""
     rows = api.list("audit", limit=limit, q=query, sort="-at")
-    columns = [("at", "at"), ("who", "actor_name"), ("did", "verb"), ("to", "object_name"), ("outcome", "outcome")]
+    columns: list[Column] = [("at", "at"), ("who", "actor_name"), ("did", "verb"), ("to", "object_name"), ("outcome", "outcome")]
     show(rows, columns, output, "No record matches.")

@@ -60,7 +60,7 @@ def _cell(row: dict[str, Any], source: str | Callable[[dict[str, Any]], Any]) ->
     return "" if value is None else str(value)
 
 
-def ago(key: str) -> Callable[[dict[str, Any]], str]:
+def ago(key: str) -> Callable[[dict[str, Any]], Any]:
     """A column that says how long ago a time of the row was."""
 
     def text(row: dict[str, Any]) -> str:
