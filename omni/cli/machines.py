@@ -193,5 +193,6 @@ def _token(api: Api, name: str | None) -> dict[str, str]:
 def audit(api: Api, query: str, limit: int, output: str) -> None:
     """Who did what, the newest first."""
     rows = api.list("audit", limit=limit, q=query, sort="-at")
-    columns: list[Column] = [("at", "at"), ("who", "actor_name"), ("did", "verb"), ("to", "object_name"), ("outcome", "outcome")]
+    whom: list[Column] = [("who", "actor_name"), ("did", "verb"), ("to", "object_name")]
+    columns: list[Column] = [("at", "at"), *whom, ("outcome", "outcome")]
     show(rows, columns, output, "No record matches.")
