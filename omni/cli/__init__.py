@@ -25,6 +25,7 @@ COMMANDS = {  # name: where it is
     "cluster": "omni.cli.templates:cluster",
     "jointokens": "omni.cli.machines:jointokens",
     "audit": "omni.cli.machines:audit",
+    "completion": "omni.cli.completion:completion",
     "openapi": "omni.cli.openapi:openapi",
 }
 
