@@ -108,7 +108,7 @@ def _plain(path: str) -> str:
 
 def _routes(path: str, view: Any) -> Iterator[Route]:
     if actions := getattr(view, "actions", None):
-        yield from (Route(method.upper(), path, view, action) for method, action in actions.items())
+        yield from (Route(method.upper(), path, view, action) for method, action in actions.items() if method != "head")
     elif cls := getattr(view, "cls", None):
         yield from (Route(m.upper(), path, view) for m in cls.http_method_names if hasattr(cls, m) and m != "head")
     else:
