@@ -30,9 +30,10 @@ class Lab:
 
     def ready(self, name: str = "lab") -> bool:
         with tenant_scope(self.world.organisation.id):
-            cluster = Cluster.objects.select_related("status").get(name=name)
-            current = cluster.status.observed_generation == cluster.generation
-            return current and cluster.status.ready
+            cluster = Cluster.objects.get(name=name)
+            return ClusterStatus.objects.filter(
+                cluster=cluster, ready=True, observed_generation=cluster.generation
+            ).exists()
 
     def gone(self) -> bool:
         with tenant_scope(self.world.organisation.id):
