@@ -126,9 +126,8 @@ class Engine(Protocol):
         """Let the holder of `public_key` (32 bytes) in under overlay `address`.
 
         With a UDP endpoint the engine starts a handshake at once, which is what brings machines back after a restart.
-        With a tunnel's tag it waits for `attach`. Adding a known key again keeps its sessions and changes address and
-        endpoint; `endpoint=None` then leaves the endpoint as it is. A machine that changes between UDP and tunnel is
-        removed and added again.
+        With a tunnel's tag it waits for `attach`. Adding a known key again keeps its sessions and changes its endpoint
+        (also between UDP and tunnel, or to a new tag; None leaves it) and its address (which breaks its connections).
 
         Raises ValueError for a bad key or address, or an address that another peer holds.
         """

@@ -260,7 +260,8 @@ class Peer:
             self.initiate(now)
         if now >= self._persistent_due and self.keepalive:
             if now >= self._traffic_at + self.keepalive:
-                self.send(now, b"")
+                if self.endpoint is not None:
+                    self.send(now, b"")
                 self._persistent_due = now + self.keepalive
             else:
                 self._persistent_due = self._traffic_at + self.keepalive

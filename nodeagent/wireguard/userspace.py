@@ -107,16 +107,16 @@ class UserspaceEngine:
         peer.keepalive = keepalive
         self._by_address[packed] = peer
         now = self._loop.time()
-        if isinstance(kernel, str):
+        if kernel is not None:
             self._forget_tunnel(peer)
+        if isinstance(kernel, str):
             self._tunnel_peers[kernel] = peer
             self._tags[peer] = kernel
-            if kernel in self._tunnels:
-                peer.connect(now, kernel)
-        elif kernel is not None:
-            peer.connect(now, kernel)
-        else:
+        if kernel is None or (isinstance(kernel, str) and kernel not in self._tunnels):
+            peer.endpoint = peer.endpoint if kernel is None else None
             peer.start_keepalive(now)
+        else:
+            peer.connect(now, kernel)
         self._wake()
 
     async def remove_peer(self, public_key: bytes) -> None:

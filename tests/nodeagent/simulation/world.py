@@ -35,12 +35,16 @@ class World:
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
 
+    def step(self) -> None:
+        """Let the next thing happen."""
+        self.now, _, call, arguments = heapq.heappop(self._queue)
+        call(*arguments)
+
     def run(self, check: Callable[[], None], most_events: int, until: float) -> None:
         """Until nothing is left to happen."""
         count = 0
         while self._queue:
-            self.now, _, call, arguments = heapq.heappop(self._queue)
-            call(*arguments)
+            self.step()
             count += 1
             if count % 8 == 0:
                 check()

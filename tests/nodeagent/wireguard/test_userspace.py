@@ -306,6 +306,22 @@ async def test_connection_survives_a_new_stream_and_no_older_one_interferes(tunn
     assert await asyncio.wait_for(reader.readexactly(9), 5) == b"and again"
 
 
+async def test_peer_changes_between_udp_and_tunnels_without_losing_connections(engines):
+    server, machine = engines(SERVER), engines(machine_address(1))
+    await link(server, machine)
+    await machine.serve(50000, echo)
+    reader, writer = await ask(server, machine)
+    for tag in (TAG, "another tag"):
+        await server.add_peer(machine.public_key, machine.address, tag)
+        assert (await server.peers())[0].endpoint is None
+        Cable(server, machine, tag).plug()
+        assert (await server.peers())[0].endpoint == tag
+        writer.write(b"over the tunnel")
+        assert await asyncio.wait_for(reader.readexactly(15), 5) == b"over the tunnel"
+    await server.add_peer(machine.public_key, machine.address, machine.udp_address)
+    assert (await server.peers())[0].endpoint == machine.udp_address
+
+
 async def test_engine_without_socket_refuses_udp_endpoints(engines):
     machine = engines(machine_address(1), udp=None)
     with pytest.raises(ValueError, match="no UDP socket"):
