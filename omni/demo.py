@@ -5,6 +5,7 @@ Everything goes through the REST API and the public port, as it would for a user
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -149,7 +150,8 @@ async def _ready(api: Api, started: float) -> None:
 
 
 def _farewell(config: Config, link: str) -> str:
-    data = Path(config.data)
+    command = Path(sys.executable).parent / "omni"
+    shown = os.path.relpath(command) if command.exists() else "omni"
     return f"""
 The cluster is Ready.
 
@@ -159,9 +161,9 @@ The cluster is Ready.
 
 Look around in another terminal:
 
-  omni login --data {data} --listen {config.listen}
-  omni machines list
-  omni cluster status {CLUSTER}
-  omni cluster template export {CLUSTER} > demo.yaml
+  {shown} login --data {os.path.relpath(config.data)} --listen {config.listen}
+  {shown} machines list
+  {shown} cluster status {CLUSTER}
+  {shown} cluster template export {CLUSTER} > demo.yaml
 
 Ctrl-C stops everything. The data stays; the next start goes on from it."""
