@@ -1,10 +1,11 @@
 // What pages do by themselves: theme, copying, dialogs, ticking times, keys, and live values. No framework.
-import { startLive } from "./live.js";
+import { refreshPart, startLive } from "./live.js";
 
 const root = document.documentElement;
+const ACTS = ["theme-toggle", "copy", "copy-from", "copy-editor", "reveal", "open", "close", "refresh"].map((act) => `[data-${act}]`).join();
 
 document.addEventListener("click", async (event) => {
-  const el = event.target.closest("[data-theme-toggle], [data-copy], [data-copy-from], [data-reveal], [data-open], [data-close]");
+  const el = event.target.closest(ACTS);
   if (!el) return;
   if (el.matches("[data-theme-toggle]")) {
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -12,6 +13,8 @@ document.addEventListener("click", async (event) => {
     localStorage.setItem("theme", root.dataset.theme);
   } else if (el.matches("[data-copy]")) {
     await copy(el, el.closest(".code").querySelector("pre").innerText.replace(/^[$#] /gm, ""));
+  } else if (el.matches("[data-copy-editor]")) {
+    await copy(el, el.form.querySelector("[data-editor]").value);
   } else if (el.matches("[data-copy-from]")) {
     await copy(el, await secret(el.dataset.copyFrom));
   } else if (el.matches("[data-reveal]")) {
@@ -19,6 +22,9 @@ document.addEventListener("click", async (event) => {
     el.remove();
   } else if (el.dataset.open) {
     document.getElementById(el.dataset.open).showModal();
+  } else if (el.dataset.refresh) {
+    event.preventDefault();
+    await refreshPart(el.dataset.refresh);
   } else if (el.matches("[data-close]")) {
     el.closest("dialog").close();
   }
@@ -48,6 +54,11 @@ async function copy(button, text) {
 document.addEventListener("input", (event) => {
   const input = event.target.closest("[data-must-type]");
   if (input) input.closest("dialog").querySelector(".kill").disabled = input.value !== input.dataset.mustType;
+});
+
+// A download leaves the page where it is, so its dialog closes by itself.
+document.addEventListener("submit", (event) => {
+  if (event.target.matches("[data-download]")) event.target.closest("dialog").close();
 });
 
 // Choices that load something else at once.

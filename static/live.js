@@ -1,11 +1,14 @@
 // Live values: the websocket tells which objects changed, the page fetches the fragments that show them again.
-// At most 4 swaps a second; what has the focus, is selected or open is never swapped under the reader.
+// At most 4 rounds a second; what has the focus or is open is never swapped under the reader, it waits.
 
 const app = document.querySelector("[data-live-url]");
 const state = document.querySelector("[data-live-state]");
-const waiting = new Set();
+const heard = new Set();    // topics, "kind:id"
+const due = new Set();      // addresses of fragments to fetch
+const fetched = new Map();  // address -> when, for fragments that keep a pace of their own
 let delay = 500;
-let fetching = false;
+let timer = 0;
+let working = false;
 
 export function startLive() {
   if (app) connect();
@@ -22,71 +25,113 @@ function connect() {
   const url = new URL(app.dataset.liveUrl, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   const socket = new WebSocket(url);
-  let lost = 0;
   socket.onopen = () => {
     show("ok", "Live");
-    if (delay > 500) refreshAll();
+    if (delay > 500) for (const el of document.querySelectorAll("[data-live]")) due.add(el.dataset.src);
     delay = 500;
+    schedule();
   };
   socket.onmessage = (event) => {
     const { kind, id } = JSON.parse(event.data);
-    waiting.add(`${kind}:${id}`);
+    heard.add(`${kind}:${id}`).add(`${kind}:*`);
     schedule();
   };
   socket.onclose = () => {
     show("off", "Not live");
-    clearTimeout(lost);
-    lost = setTimeout(connect, delay);
+    setTimeout(connect, delay);
     delay = Math.min(delay * 2, 15000);
   };
 }
 
-function refreshAll() {
-  for (const el of document.querySelectorAll("[data-live]")) for (const topic of el.dataset.live.split(" ")) waiting.add(topic);
-  schedule();
-}
-
-let timer = 0;
 function schedule() {
-  if (!timer) timer = setTimeout(flush, 250);
+  timer ||= setTimeout(round, 250);
 }
 
-async function flush() {
+async function round() {
   timer = 0;
-  if (fetching) return schedule();
-  fetching = true;
-  const topics = [...waiting];
-  waiting.clear();
-  const kinds = new Set(topics.map((topic) => `${topic.split(":")[0]}:*`));
-  const changed = [...document.querySelectorAll("[data-live]")].filter((el) =>
-    el.dataset.live.split(" ").some((topic) => topics.includes(topic) || kinds.has(topic)));
+  if (working) return schedule();
+  for (const el of document.querySelectorAll("[data-live]")) {
+    if (el.dataset.live.split(" ").some((topic) => heard.has(topic))) due.add(el.dataset.src);
+  }
+  heard.clear();
+  working = true;
   try {
-    for (const el of changed) await swap(el);
+    for (const src of [...due]) {
+      const el = document.querySelector(`[data-src="${CSS.escape(src)}"]`);
+      if (el && (busy(el) || Date.now() - (fetched.get(src) || 0) < Number(el.dataset.pace || 0))) continue;
+      due.delete(src);
+      fetched.set(src, Date.now());
+      if (el) await swap(el);
+    }
   } finally {
-    fetching = false;
+    working = false;
+    if (due.size) schedule();
   }
 }
 
-/** Replace an element by what its `data-src` gives now; it keeps its place. */
+/** Replace an element by what its address gives now; it keeps its place. */
 async function swap(el) {
-  if (!el.isConnected) return;
+  const answer = await fetch(el.dataset.src, { headers: { "HX-Request": "true" } }).catch(() => null);
+  if (answer?.status === 404) return el.remove();
+  if (!answer?.ok || answer.redirected) return;
+  const fresh = parse(await answer.text()).firstElementChild;
+  if (!fresh || same(fresh, el)) return;
   if (busy(el)) {
-    for (const topic of el.dataset.live.split(" ")) waiting.add(topic);
-    return schedule();
+    due.add(el.dataset.src);
+    return;
   }
-  const answer = await fetch(el.dataset.src, { headers: { "HX-Request": "true" } });
-  if (answer.status === 404 || answer.status === 204) { el.remove(); return; }
-  if (!answer.ok) return;
-  const template = document.createElement("template");
-  template.innerHTML = (await answer.text()).trim();
-  const fresh = template.content.firstElementChild;
-  if (!fresh || fresh.isEqualNode(el) || busy(el)) return;
-  if (fresh.matches("tr")) fresh.classList.add("new");
-  el.replaceWith(fresh);
+  put(fresh, el);
+  const refresh = fresh.querySelector("[data-refresh]");
+  if (refresh && calm(document.querySelector(refresh.dataset.refresh))) await refreshPart(refresh.dataset.refresh);
+}
+
+/** Replace a part of the page by the same part as the server draws it now: new rows, changed order. */
+export async function refreshPart(selector) {
+  const answer = await fetch(location.href).catch(() => null);
+  if (!answer?.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(selector);
+  const old = document.querySelector(selector);
+  if (fresh && old) put(document.importNode(fresh, true), old);
+}
+
+function put(fresh, old) {
+  const known = new Map([...old.querySelectorAll("tr[id]")].map((row) => [row.id, row]));
+  for (const row of fresh.matches("tr") ? [fresh] : fresh.querySelectorAll("tr[id]")) {
+    const before = row === fresh ? old : known.get(row.id);
+    if (!before || !same(row, before)) row.classList.add("new");
+  }
+  old.replaceWith(fresh);
   window.htmx?.process(fresh);
+}
+
+function parse(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html.trim();
+  return template.content;
+}
+
+/** Whether two elements say the same; how long something has lasted ticks by itself and does not count. */
+function same(one, other) {
+  const [a, b] = [one, other].map((el) => {
+    const copy = el.cloneNode(true);
+    copy.classList.remove("new");
+    if (!copy.classList.length) copy.removeAttribute("class");
+    for (const time of copy.querySelectorAll("time[data-since]")) time.textContent = "";
+    for (const row of copy.querySelectorAll("tr.new")) {
+      row.classList.remove("new");
+      if (!row.classList.length) row.removeAttribute("class");
+    }
+    return copy;
+  });
+  return a.isEqualNode(b);
 }
 
 function busy(el) {
   return el.contains(document.activeElement) && document.activeElement !== document.body
     || el.querySelector("dialog[open], :popover-open") !== null;
+}
+
+/** Whether nobody would be disturbed: nothing in the part is focused or pointed at, and the page is at its top. */
+function calm(part) {
+  return part !== null && !busy(part) && !part.matches(":hover") && scrollY < 40;
 }

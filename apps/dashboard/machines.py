@@ -8,13 +8,12 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import F, QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
 from apps.access.check import allowed
-from apps.dashboard.page import PageRequest, page, show
+from apps.dashboard.page import PageRequest, headings, in_order, page, show
 from apps.machines import actions, queries, states
 from apps.machines.joinpage import join_arguments
 from apps.machines.models import JoinToken, Link, Machine, MachineEvent
@@ -27,6 +26,9 @@ EVENTS_SHOWN = 40
 VIEWS = (("", "All", "all"), ("free=yes state=free", "Free", "free"), ("state=ready", "Running", "ready"),
          ("state=degraded", "Degraded", "degraded"), ("state=off", "Not connected", "off"))  # fmt: skip
 """Saved views: query, title, key of the count."""
+
+COLUMNS = (("name", "Machine"), ("state", "State"), ("cluster", "Cluster"), ("talos", "Talos"), ("", "Link, address"),
+            ("cores", "CPU · GB"), ("", "Labels"), ("joined", "Since"))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,6 @@ def row_of(machine: Machine) -> Row:
     )
 
 
-def _sorted(rows: QuerySet[Machine], sort: str) -> QuerySet[Machine]:
-    key, descending = sort.removeprefix("-"), sort.startswith("-")
-    first, *rest = queries.SORTS.get(key, queries.SORTS["name"])
-    order = F(first).desc(nulls_last=True) if descending else F(first).asc(nulls_last=True)
-    return rows.order_by(order, *rest)
-
-
 @page("machine.list")
 def machine_list(request: PageRequest) -> HttpResponse:
     """The list of machines: filter, sort, live rows, more as one scrolls."""
@@ -80,7 +75,7 @@ def machine_list(request: PageRequest) -> HttpResponse:
     except ValueError as problem:
         error, rows = str(problem), queries.machines()
     total = rows.count()
-    window = list(_sorted(rows, sort)[start : start + ROWS])
+    window = list(in_order(rows, queries.SORTS, sort)[start : start + ROWS])
     more = start + len(window)
     context = {
         "rows": [row_of(machine) for machine in window],
@@ -91,34 +86,13 @@ def machine_list(request: PageRequest) -> HttpResponse:
         "more": urlencode({"q": query, "sort": sort, "from": more}) if more < total else "",
         "counts": queries.counts(),
         "views": VIEWS,
-        "columns": _columns(query, sort),
+        "columns": headings(COLUMNS, query, sort),
         "pending": Link.objects.filter(state=Link.PENDING).order_by("created_at")[:50],
         "can_join": allowed(request.actor, "join-token.reveal"),
     }
     if start:
         return render(request, "machines/rows.html", {**context, "organisation": request.organisation})
     return show(request, "machines/list.html", context, "machines", "machine,link")
-
-
-_COLUMNS = (("name", "Machine"), ("state", "State"), ("cluster", "Cluster"), ("talos", "Talos"), ("", "Link, address"),
-            ("cores", "CPU · GB"), ("", "Labels"), ("joined", "Since"))  # fmt: skip
-
-
-def _columns(query: str, sort: str) -> list[dict[str, str]]:
-    columns = []
-    for key, title in _COLUMNS:
-        current = sort.removeprefix("-") == key != ""
-        descending = current and sort.startswith("-")
-        columns.append(
-            {
-                "title": title,
-                "href": "?" + urlencode({"q": query, "sort": key if descending or not current else f"-{key}"})
-                if key
-                else "",
-                "sorted": ("descending" if descending else "ascending") if current else "",
-            }
-        )
-    return columns
 
 
 @page("machine.list")
@@ -128,6 +102,21 @@ def machine_row(request: PageRequest, uuid: str) -> HttpResponse:
     if machine is None:
         return HttpResponse(status=404)
     return render(request, "machines/row.html", {"row": row_of(machine), "organisation": request.organisation})
+
+
+@page("machine.list")
+def machine_count(request: PageRequest) -> HttpResponse:
+    """How many machines match now, beside what the page shows, for a live swap."""
+    try:
+        total = queries.search(queries.machines(), request.GET.get("q", "")).count()
+    except ValueError:
+        total = queries.machines().count()
+    return render(
+        request,
+        "includes/count.html",
+        {"total": total, "shown": request.GET.get("shown", ""), "noun": "machine",
+         "src": request.get_full_path(), "topics": "machine:*"},
+    )  # fmt: skip
 
 
 @page("machine.list")
@@ -229,7 +218,7 @@ def machine_remove(request: PageRequest, uuid: str) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
         return redirect("machine", request.organisation.slug, uuid)
-    messages.success(request, f"Machine {uuid[:8]} is forgotten. It comes back as a new one if it dials in again.")
+    messages.success(request, f"Machine {str(uuid)[:8]} is forgotten. It comes back as a new one if it dials in again.")
     return redirect("machines", request.organisation.slug)
 
 

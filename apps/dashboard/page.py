@@ -1,9 +1,10 @@
 """What every page has in common: who looks at it, for which organisation, and whether they may."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any
 
+from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import urlencode
@@ -57,6 +58,26 @@ def page(verb: str) -> Callable[[View], View]:
         return inside
 
     return decorate
+
+
+def in_order(rows: "QuerySet[Any]", sorts: Mapping[str, tuple[str, ...]], sort: str) -> "QuerySet[Any]":
+    """Rows in the order that the address asks for: a key of `sorts`, with `-` in front downwards; by name otherwise."""
+    first, *rest = sorts.get(sort.removeprefix("-"), sorts["name"])
+    order = F(first).desc(nulls_last=True) if sort.startswith("-") else F(first).asc(nulls_last=True)
+    return rows.order_by(order, *rest)
+
+
+def headings(titles: Iterable[tuple[str, str]], query: str, sort: str) -> list[dict[str, str]]:
+    """The heads of a table's columns: a link that sorts by it, or the other way round; `key` is empty where none does."""
+    heads = []
+    for key, title in titles:
+        current = key != "" and sort.removeprefix("-") == key
+        downwards = current and sort.startswith("-")
+        href = "?" + urlencode({"q": query, "sort": f"-{key}" if current and not downwards else key}) if key else ""
+        heads.append(
+            {"title": title, "href": href, "sorted": ("descending" if downwards else "ascending") if current else ""}
+        )
+    return heads
 
 
 def show(

@@ -29,8 +29,12 @@ const look = EditorView.theme({
 
 /** Replace a textarea by an editor; returns functions to read, write and mark lines. */
 export function edit(textarea, changed = () => {}) {
+  const host = document.createElement("div");
+  textarea.before(host);
+  const root = host.attachShadow({ mode: "open" });  // there CodeMirror adopts its styles: no <style> for the policy to stop
   const view = new EditorView({
-    parent: textarea.parentElement,
+    parent: root,
+    root,
     state: EditorState.create({
       doc: textarea.value,
       extensions: [

@@ -7,8 +7,9 @@ from typing import Any
 
 from django import template
 from django.conf import settings
+from django.forms import BoundField
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from apps.reconcile.conditions import State
@@ -44,7 +45,7 @@ def sprite() -> SafeString:
 
 @register.simple_tag
 def icon(name: str, size: str = "") -> SafeString:
-    """One icon beside a word; `size` may be "s"."""
+    """One icon beside a word; `size` may be "s" or "big"."""
     return format_html('<svg class="i{}" aria-hidden="true"><use href="#{}"/></svg>', f" {size}" if size else "", name)
 
 
@@ -163,3 +164,45 @@ def version(value: str | None) -> str:
 def code(text: str, title: str = "", secret: str = "", wrap: bool = False, label: str = "Copy") -> dict[str, Any]:
     """Something to copy. With `secret` the text shown is masked and `secret` is the URL that gives the real one."""
     return {"text": text, "title": title, "secret": secret, "wrap": wrap, "label": label}
+
+
+@register.inclusion_tag("includes/field.html")
+def field(bound: BoundField, label: str) -> dict[str, Any]:
+    """A field of a form with its label, hint and errors."""
+    widget = bound.field.widget
+    widget.attrs["class"] = "in"
+    widget.attrs.pop("placeholder", None)
+    if bound.errors:
+        widget.attrs["aria-describedby"] = f"{bound.id_for_label}_error"
+    return {"field": bound, "label": label}
+
+
+@register.simple_tag
+def bar(parts: list[tuple[State, int]]) -> SafeString:
+    """Parts of a whole, each with its state; says its numbers to whom it is read out."""
+    total = sum(number for _, number in parts) or 1
+    words = ", ".join(f"{number} {WORDS[state].lower()}" for state, number in parts) or "none"
+    cells = format_html_join("", '<i class="{}" style="--v:{}"></i>', ((s, 100 * n / total) for s, n in parts))
+    return format_html('<span class="bar thin" role="img" aria-label="{}">{}</span>', words, cells)
+
+
+@register.simple_tag
+def pips(there: int, wanted: int) -> SafeString:
+    """One mark for each etcd member, dashed for those that are missing; a number stands beside it."""
+    cells = format_html_join("", "<i{}></i>", ((mark_safe("" if i < there else ' class="out"'),) for i in range(wanted)))
+    return format_html('<span class="pips" aria-hidden="true">{}</span>', cells)
+
+
+@register.filter
+def parts(text: str) -> tuple[str, str]:
+    """A message as its first sentence and the rest, so that the first can stand out."""
+    first, dot, rest = text.partition(". ")
+    return (f"{first}." if dot else first), rest
+
+
+@register.filter
+def difference(text: str) -> list[tuple[str, str, str]]:
+    """Lines of a unified difference: class, sign, text."""
+    kinds = {"+": "add", "-": "del", "@": "hunk"}
+    return [(kinds.get(line[:1], ""), line[:1] if line[:1] in "+- " else " ", line[1:] if line[:1] in "+- " else line)
+            for line in text.splitlines()]  # fmt: skip

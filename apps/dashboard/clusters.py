@@ -1,0 +1,335 @@
+"""Pages of clusters: the list, one cluster with its creation in progress, its credentials, its end."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db.models import Count, Q
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+
+from apps.access.check import allowed
+from apps.clusters import actions, queries, states
+from apps.clusters.models import Cluster, ClusterMachine, MachineSet, MachineSetNode
+from apps.clusters.observe_machine import machine_name
+from apps.dashboard.page import PageRequest, headings, in_order, page, show
+from apps.machines.models import Machine
+from apps.machines.states import Shown
+from apps.reconcile.conditions import WORST_FIRST, State
+
+ROWS = 50
+
+COLUMNS = (("name", "Cluster"), ("", "State"), ("", "Machines"), ("", "Control plane"), ("talos", "Talos"),
+           ("kubernetes", "Kubernetes"), ("created", "Since"))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cluster as the list shows it."""
+
+    cluster: Cluster
+    state: Shown
+    bar: list[tuple[State, int]]
+    etcd: int
+    control_planes: int
+    wanted: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """A machine of a cluster, or one that was picked and is not taken yet."""
+
+    uuid: str
+    name: str
+    role: str
+    set_name: str
+    state: Shown
+    since: str
+    row: ClusterMachine | None = None
+    joined: bool = True  # the machine is known here
+    current: bool = False  # it runs the config that is wanted
+
+
+def _clusters() -> Any:
+    control_planes = Q(machines__role=MachineSet.CONTROL_PLANE)
+    return queries.clusters().annotate(
+        etcd=Count("machines", filter=control_planes & ~Q(machines__etcd_member_id=""), distinct=True),
+        control_planes=Count("machines", filter=control_planes, distinct=True),
+    )
+
+
+def row_of(cluster: Any) -> Row:
+    """What the list shows of a cluster that comes from `_clusters`."""
+    wanted = max(cluster.machines_wanted, cluster.machines_total)
+    ready, silent = cluster.machines_ready, cluster.machines_total - cluster.machines_connected
+    parts: list[tuple[State, int]] = [
+        ("ok", ready),
+        ("work", max(0, cluster.machines_total - ready - silent)),
+        ("off", silent),
+        ("wait", wanted - cluster.machines_total),
+    ]
+    state = states.cluster_state(cluster)
+    return Row(cluster, state, [part for part in parts if part[1]], cluster.etcd, cluster.control_planes, wanted)
+
+
+@page("cluster.list")
+def cluster_list(request: PageRequest) -> HttpResponse:
+    """The list of clusters: filter, sort, live rows."""
+    query, sort = request.GET.get("q", ""), request.GET.get("sort", "name")
+    error = ""
+    try:
+        rows = queries.search(_clusters(), query)
+    except ValueError as problem:
+        error, rows = str(problem), _clusters()
+    start = request.GET.get("from", "0")
+    first = int(start) if start.isdecimal() else 0
+    total = rows.count()
+    window = list(in_order(rows, queries.SORTS, sort)[first : first + ROWS])
+    more = first + len(window)
+    context = {
+        "rows": [row_of(cluster) for cluster in window],
+        "query": query,
+        "sort": sort,
+        "error": error,
+        "total": total,
+        "everything": Cluster.objects.count(),
+        "more": urlencode({"q": query, "sort": sort, "from": more}) if more < total else "",
+        "columns": headings(COLUMNS, query, sort),
+        "free": Machine.objects.filter(cluster_machine=None, observation__stage="maintenance").count(),
+        "can_create": allowed(request.actor, "template.sync"),
+    }
+    if first:
+        return render(request, "clusters/rows.html", {**context, "organisation": request.organisation})
+    return show(request, "clusters/list.html", context, "clusters", "cluster")
+
+
+@page("cluster.list")
+def cluster_row(request: PageRequest, name: str) -> HttpResponse:
+    """One row of the list, for a live swap."""
+    cluster = _clusters().filter(name=name).first()
+    if cluster is None:
+        return HttpResponse(status=404)
+    return render(request, "clusters/row.html", {"row": row_of(cluster), "organisation": request.organisation})
+
+
+@page("cluster.list")
+def cluster_count(request: PageRequest) -> HttpResponse:
+    """How many clusters there are now, beside what the page shows, for a live swap."""
+    return render(
+        request,
+        "includes/count.html",
+        {"total": Cluster.objects.count(), "shown": request.GET.get("shown", ""), "noun": "cluster",
+         "src": request.get_full_path(), "topics": "cluster:*"},
+    )  # fmt: skip
+
+
+def _cluster(name: str) -> Cluster:
+    cluster = queries.clusters().filter(name=name).first()
+    if cluster is None:
+        raise Http404(f"no cluster {name} in this organisation")
+    return cluster
+
+
+@page("cluster.read")
+def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
+    """One cluster: what it is, what it waits for, its machines, the ways in."""
+    cluster = _cluster(name)
+    context = {
+        **_overview(request, cluster),
+        **_members(cluster),
+        "can_destroy": allowed(request.actor, "cluster.destroy"),
+        "can_export": allowed(request.actor, "template.export"),
+        "can_download": allowed(request.actor, "cluster.kubeconfig"),
+        "cli": f"omni clusters get {name}\nomni cluster template export {name}",
+    }
+    return show(request, "clusters/detail.html", context, "clusters", "cluster,machine")
+
+
+@page("cluster.read")
+def cluster_overview(request: PageRequest, name: str) -> HttpResponse:
+    """State, blocker, steps and conditions, for a live swap; says so when the cluster is gone."""
+    cluster = queries.clusters().filter(name=name).first()
+    if cluster is None:
+        return render(request, "clusters/gone.html", {"name": name, "organisation": request.organisation})
+    context = {"organisation": request.organisation, "can_destroy": allowed(request.actor, "cluster.destroy")}
+    return render(request, "clusters/overview.html", {**_overview(request, cluster), **context})
+
+
+@page("cluster.read")
+def cluster_machines(request: PageRequest, name: str) -> HttpResponse:
+    """The machines of a cluster, for a live swap."""
+    cluster = _cluster(name)
+    return render(request, "clusters/machines.html", {"organisation": request.organisation, **_members(cluster)})
+
+
+def _overview(request: PageRequest, cluster: Any) -> dict[str, Any]:
+    status = getattr(cluster, "status", None)
+    conditions = list(status.conditions) if status else []
+    blocking = [item for item in conditions if item["state"] != "ok"]
+    blocking.sort(key=lambda item: WORST_FIRST.index(item["state"]))
+    steps = states.progress(status) if status else []
+    return {
+        "cluster": cluster,
+        "state": states.cluster_state(cluster),
+        "blocking": blocking[:2],
+        "more_blocking": max(0, len(blocking) - 2),
+        "conditions": conditions,
+        "creating": status is None or (status.ready_at is None and cluster.deleting_at is None),
+        "steps": steps,
+        "done": sum(step["state"] == "ok" for step in steps),
+        "sets": _sets(cluster),
+        "etcd": _etcd(cluster),
+        "can_config": allowed(request.actor, "cluster.config"),
+    }
+
+
+def _sets(cluster: Cluster) -> list[dict[str, Any]]:
+    """Machine sets with how many machines of each are ready, changing and missing."""
+    rows = list(ClusterMachine.objects.filter(cluster=cluster).select_related("machine__observation"))
+    result = []
+    for machine_set in MachineSet.objects.filter(cluster=cluster).annotate(picked=Count("nodes")).order_by("name"):
+        own = [row for row in rows if row.machine_set_id == machine_set.id]
+        shapes = [states.member_state(row).shape for row in own]
+        wanted = machine_set.machine_count if machine_set.machine_count is not None else machine_set.picked
+        shapes += ["wait"] * max(0, wanted - len(own))
+        order: list[State] = ["ok", *(state for state in WORST_FIRST if state != "ok")]
+        result.append(
+            {
+                "row": machine_set,
+                "name": machine_set.name.removeprefix(f"{cluster.name}-"),
+                "total": len(shapes),
+                "ready": shapes.count("ok"),
+                "bar": [(state, shapes.count(state)) for state in order if state in shapes],
+            }
+        )
+    return result
+
+
+def _etcd(cluster: Cluster) -> dict[str, Any]:
+    """The control planes as etcd sees them, and how many of its members may be lost."""
+    rows = queries.machines_of(cluster).filter(role=MachineSet.CONTROL_PLANE)
+    members = [
+        {
+            "name": machine_name(row.machine),
+            "uuid": row.machine.uuid,
+            "id": row.etcd_member_id,
+            "version": row.machine.observation.talos_version,
+            "state": _etcd_state(row),
+        }
+        for row in rows
+    ]
+    count = sum(1 for member in members if member["id"])
+    healthy = sum(1 for member in members if member["state"].shape == "ok")
+    quorum = count // 2 + 1
+    return {"members": members, "healthy": healthy, "quorum": quorum, "spare": max(0, healthy - quorum)}
+
+
+def _etcd_state(row: ClusterMachine) -> Shown:
+    observed = row.machine.observation
+    if not row.etcd_member_id:
+        return Shown("idle", "No member yet", "etcd of this control plane has not joined.")
+    if not observed.connected:
+        return Shown("off", "Not connected", "Nothing is known of this member while its machine is silent.")
+    if observed.stage != "running":
+        return Shown("work", "Starting", "The machine is not running yet.")
+    return Shown("ok", "Member", "The member is in etcd's list and its machine runs.")
+
+
+def _members(cluster: Cluster) -> dict[str, Any]:
+    rows = list(queries.machines_of(cluster))
+    members = [
+        Member(
+            uuid=row.machine.uuid,
+            name=machine_name(row.machine),
+            role=row.role,
+            set_name=row.machine_set.name.removeprefix(f"{cluster.name}-") if row.machine_set else "",
+            state=states.member_state(row),
+            since=max((item["since"] for item in row.conditions), default=""),
+            row=row,
+            current=bool(row.applied_sha) and row.applied_sha == row.config_sha,
+        )
+        for row in rows
+    ]
+    return {"cluster": cluster, "members": members + _picked(cluster, {member.uuid for member in members})}
+
+
+def _picked(cluster: Cluster, taken: set[str]) -> list[Member]:
+    """Machines that were picked for the cluster and are not part of it yet."""
+    nodes = MachineSetNode.objects.filter(machine_set__cluster=cluster).exclude(machine_uuid__in=taken)
+    known = {
+        machine.uuid: machine
+        for machine in Machine.objects.filter(uuid__in=nodes.values("machine_uuid")).select_related("observation")
+    }
+    return [
+        Member(
+            uuid=node.machine_uuid,
+            name=machine_name(known[node.machine_uuid]) if node.machine_uuid in known else node.machine_uuid[:8],
+            role=node.machine_set.role,
+            set_name=node.machine_set.name.removeprefix(f"{cluster.name}-"),
+            state=Shown("wait", "Picked", "The machine is not part of the cluster yet; its conditions say why."),
+            since=node.created_at.isoformat(),
+            joined=node.machine_uuid in known,
+        )
+        for node in nodes.select_related("machine_set").order_by("machine_set__role", "machine_uuid")
+    ]
+
+
+@page("cluster.config")
+def machine_config(request: PageRequest, name: str, uuid: str) -> HttpResponse:
+    """The config that a machine of the cluster was last given, without its secrets."""
+    cluster = _cluster(name)
+    row = queries.machines_of(cluster).filter(machine__uuid=uuid).first()
+    if row is None:
+        raise Http404(f"{name} has no machine {uuid}")
+    context = {"cluster": cluster, "row": row, "machine": row.machine, "title": machine_name(row.machine)}
+    return show(request, "clusters/config.html", context, "clusters")
+
+
+@page("cluster.destroy")
+def cluster_destroy(request: PageRequest, name: str) -> HttpResponse:
+    """Give all machines back, wiped, and end the cluster; the form says its name."""
+    cluster = _cluster(name)
+    if request.method == "POST":
+        if request.POST.get("name") != name:
+            messages.error(request, f"Nothing was destroyed: the name typed was not {name}.")
+        else:
+            actions.destroy_cluster(request.actor, cluster)
+    return redirect("cluster", request.organisation.slug, name)
+
+
+@page("cluster.talosconfig")
+def talosconfig_download(request: PageRequest, name: str) -> HttpResponse:
+    """An administrator's talosconfig, audited."""
+    return _download(request, name, "talosconfig", actions.download_talosconfig)
+
+
+@page("cluster.kubeconfig")
+def kubeconfig_download(request: PageRequest, name: str) -> HttpResponse:
+    """An administrator's kubeconfig, audited."""
+    return _download(request, name, "kubeconfig", actions.download_kubeconfig)
+
+
+def _download(request: PageRequest, name: str, kind: str, make: Any) -> HttpResponse:
+    cluster = _cluster(name)
+    if request.method != "POST":
+        return redirect("cluster", request.organisation.slug, name)
+    try:
+        text = make(request.actor, cluster)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+        return redirect("cluster", request.organisation.slug, name)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{kind}"', "Cache-Control": "no-store"}
+    return HttpResponse(text, content_type="application/yaml", headers=headers)
+
+
+@page("cluster.list")
+def overview(request: PageRequest) -> HttpResponse:
+    """Where an organisation begins: at its clusters, before that at its machines, before that at joining them."""
+    slug = request.organisation.slug
+    if Cluster.objects.exists():
+        return redirect("clusters", slug)
+    if Machine.objects.exists() or not allowed(request.actor, "join-token.list"):
+        return redirect("machines", slug)
+    return redirect("join", slug)

@@ -1,0 +1,111 @@
+"""What a sync does to machines, in sentences that name them: what is lost first, then what changes, then what stays."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from apps.clusters.decision import count, listed
+from apps.clusters.models import ClusterMachine
+from apps.clusters.observe_machine import machine_name
+from apps.clusters.templates import Review
+from apps.machines.models import Machine
+from apps.reconcile.conditions import State
+from talos.template import Change, Resource
+from talos.template import resources as kinds
+
+NAMED = 5
+"""Objects named in one sentence; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One sentence and how grave it is."""
+
+    shape: State
+    text: str
+
+
+def effects(review: Review) -> list[Effect]:
+    """What the sync of a template does, gravest first."""
+    members = list(ClusterMachine.objects.filter(cluster__name=review.cluster).select_related("machine__observation"))
+    names = {row.machine.uuid: machine_name(row.machine) for row in members}
+    changes = review.plan.changes()
+    named = [change.resource.id for change in changes if change.resource.type == kinds.MACHINE_SET_NODE]
+    for machine in Machine.objects.filter(uuid__in=named).select_related("observation"):
+        names[machine.uuid] = machine_name(machine)
+    leaving = _leaving(changes, members)
+    touched = leaving | _configured(changes, members)
+    found = [*_lost(leaving, names), *_taken(changes, names), *_allocated(changes), *_cluster(changes)]
+    configured = touched - leaving
+    if configured:
+        found.append(_sentence("work", configured, names, "is given a new config", "are given new configs"))
+    untouched = {row.machine.uuid for row in members} - touched
+    if untouched:
+        found.append(_sentence("ok", untouched, names, "is not touched", "are not touched"))
+    return found
+
+
+def _sentence(shape: State, uuids: Iterable[str], names: dict[str, str], one: str, many: str) -> Effect:
+    ordered = sorted(names.get(uuid, uuid[:8]) for uuid in uuids)
+    if len(ordered) == 1:
+        return Effect(shape, f"{ordered[0]} {one}.")
+    return Effect(shape, f"{count(len(ordered), 'machine')} {many}: {listed(ordered, NAMED)}.")
+
+
+def _leaving(changes: list[Change], members: list[ClusterMachine]) -> set[str]:
+    """Machines that were picked and no longer are, alone or with their set."""
+    gone = {change.resource.key for change in changes if change.new is None}
+    sets = {row.machine.uuid: row.machine_set.name for row in members if row.machine_set is not None}
+    return {uuid for kind, uuid in gone if kind == kinds.MACHINE_SET_NODE} | {
+        uuid for uuid, name in sets.items() if (kinds.MACHINE_SET, name) in gone
+    }
+
+
+def _lost(leaving: set[str], names: dict[str, str]) -> Iterator[Effect]:
+    if leaving:
+        one = "leaves the cluster: it is wiped and goes back to maintenance mode"
+        many = "leave the cluster, are wiped and go back to maintenance mode"
+        yield _sentence("bad", leaving, names, one, many)
+
+
+def _taken(changes: list[Change], names: dict[str, str]) -> Iterator[Effect]:
+    """Machines that join: what is on their disks is lost."""
+    new = [item.resource for item in changes if item.old is None and item.resource.type == kinds.MACHINE_SET_NODE]
+    for label, role in ((kinds.LABEL_CONTROL_PLANE, "control plane"), (kinds.LABEL_WORKER, "worker")):
+        uuids = [resource.id for resource in new if label in resource.labels]
+        if uuids:
+            one = f"joins as {role}: Talos is installed, what is on its system disk is lost"
+            many = f"join as {role}s; Talos is installed, what is on their system disks is lost"
+            yield _sentence("warn", uuids, names, one, many)
+
+
+def _allocated(changes: list[Change]) -> Iterator[Effect]:
+    for change in changes:
+        allocation = change.new.spec.get("machine_allocation") if change.new else None
+        if change.resource.type != kinds.MACHINE_SET or not allocation:
+            continue
+        wanted = "all free machines" if allocation["allocation_type"] else count(allocation["machine_count"], "machine")
+        yield Effect("work", f"{change.resource.id} holds {wanted} of class {allocation['name']}.")
+
+
+def _cluster(changes: list[Change]) -> Iterator[Effect]:
+    for change in changes:
+        if change.resource.type == kinds.CLUSTER and change.old is None and change.new is not None:
+            spec = change.new.spec
+            yield Effect(
+                "work",
+                f"Cluster {change.new.id} is created with Talos {spec['talos_version']} and"
+                f" Kubernetes {spec['kubernetes_version']}.",
+            )
+
+
+def _configured(changes: list[Change], members: list[ClusterMachine]) -> set[str]:
+    """Machines of the cluster whose config a changed patch is part of."""
+    patches = [change.resource for change in changes if change.resource.type == kinds.CONFIG_PATCH]
+    return {row.machine.uuid for row in members if any(_applies(patch, row) for patch in patches)}
+
+
+def _applies(patch: Resource, row: ClusterMachine) -> bool:
+    machine, set_name = (patch.labels.get(key) for key in (kinds.LABEL_CLUSTER_MACHINE, kinds.LABEL_MACHINE_SET))
+    if machine is not None:
+        return machine == row.machine.uuid
+    return set_name is None or (row.machine_set is not None and row.machine_set.name == set_name)

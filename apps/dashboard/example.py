@@ -1,0 +1,50 @@
+"""The template that the editor begins with: a cluster of the machines that are free now."""
+
+from apps.clusters.models import Cluster
+from apps.machines.models import Machine
+from talos import versions
+
+MACHINES = 5
+NAME = "my-cluster"
+
+
+def example() -> str:
+    """A valid template of up to five free machines; of one that is named in words where none is free."""
+    free = list(
+        Machine.objects.filter(cluster_machine=None, link__isnull=False, observation__stage="maintenance")
+        .filter(observation__connected=True)
+        .select_related("observation")
+        .order_by("observation__hostname", "uuid")[:MACHINES]
+    )
+    talos = next((m.observation.talos_version.removeprefix("v") for m in free), "") or versions.CURRENT_TALOS
+    try:
+        kubernetes = versions.default_kubernetes(talos)
+    except ValueError:
+        talos, kubernetes = versions.CURRENT_TALOS, versions.default_kubernetes(versions.CURRENT_TALOS)
+    split = 3 if len(free) >= 3 else 1
+    documents = [
+        f"kind: Cluster\nname: {_free_name()}\nkubernetes:\n  version: v{kubernetes}\ntalos:\n  version: v{talos}\n",
+        f"kind: ControlPlane\nmachines:{_machines(free[:split])}",
+    ]
+    if free[split:]:
+        documents.append(f"kind: Workers\nmachines:{_machines(free[split:])}")
+    return "---\n".join(documents)
+
+
+def _machines(machines: list[Machine]) -> str:
+    if not machines:
+        return "\n  # No machine is free now. Put the UUID of one that joins later here.\n  - 00000000-0000-4000-8000-000000000000\n"
+    return "\n" + "".join(f"  - {machine.uuid} # {_described(machine)}\n" for machine in machines)
+
+
+def _described(machine: Machine) -> str:
+    observed = machine.observation
+    facts = [observed.hostname, f"{observed.cores} cores" if observed.cores else ""]
+    facts.append(f"{observed.memory_mib / 1024:.0f} GB" if observed.memory_mib else "")
+    return ", ".join(fact for fact in facts if fact) or "free"
+
+
+def _free_name() -> str:
+    taken = set(Cluster.objects.filter(name__startswith=NAME).values_list("name", flat=True))
+    names = [NAME, *(f"{NAME}-{number}" for number in range(2, len(taken) + 2))]
+    return next(name for name in names if name not in taken)

@@ -1,0 +1,202 @@
+"""The template editor: text in, problems with their lines and the plan with its effects out, then a sync."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from apps.access.check import allowed
+from apps.clusters import actions, queries, templates
+from apps.clusters.models import Cluster
+from apps.clusters.templates import Review
+from apps.dashboard.effects import effects
+from apps.dashboard.example import example
+from apps.dashboard.page import PageRequest, page, show
+from talos.template import Change, ExportError, TemplateError
+from talos.template import resources as kinds
+from talos.template.files import no_files
+
+LONGEST = 1_000_000
+"""Characters of a template that the page takes."""
+
+WORDS = {
+    kinds.CLUSTER: "Cluster",
+    kinds.EXTENSIONS: "Extensions",
+    kinds.CONFIG_PATCH: "Patch",
+    kinds.INSTALL_DISK: "Install disk of",
+    kinds.MANIFEST_GROUP: "Manifests",
+    kinds.HEALTHCHECK: "Health check",
+    kinds.MACHINE_SET: "Machine set",
+    kinds.MACHINE_SET_NODE: "Machine",
+    kinds.KERNEL_ARGS: "Kernel arguments of",
+}
+"""What people call each type of resource."""
+
+ACTS = {"create": ("+", "Create"), "update": ("~", "Change"), "destroy": ("-", "Remove")}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a template cannot be synced, or what to know before; `line` counts from 1, 0 where no line is to blame."""
+
+    severity: str  # error or warning
+    message: str
+    line: int = 0
+
+
+@page("template.validate")
+def template_editor(request: PageRequest) -> HttpResponse:
+    """The editor with an example, or with an existing cluster (`?cluster=`) to change."""
+    name = request.GET.get("cluster", "")
+    text = _exported(name) if name else example()
+    context = {
+        "text": text,
+        "editing": name,
+        "clusters": list(Cluster.objects.order_by("name").values_list("name", flat=True)),
+        **_checked(request, text),
+    }
+    return show(request, "clusters/template.html", context, "template")
+
+
+@page("template.export")
+def template_export(request: PageRequest, name: str) -> HttpResponse:
+    """An existing cluster's template as a file."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}.yaml"'}
+    return HttpResponse(_exported(name), content_type="application/yaml", headers=headers)
+
+
+def _exported(name: str) -> str:
+    cluster = Cluster.objects.filter(name=name).first()
+    if cluster is None:
+        raise Http404(f"no cluster {name} in this organisation")
+    try:
+        return queries.export(cluster)
+    except ExportError as error:
+        return f"# {name} cannot be written as a template: {error}\n"
+
+
+@require_POST
+@page("template.validate")
+def template_check(request: PageRequest) -> HttpResponse:
+    """Problems and plan of the text in the editor, as it is typed."""
+    context = _checked(request, request.POST.get("template", ""))
+    return render(request, "clusters/template_check.html", {"organisation": request.organisation, **context})
+
+
+@require_POST
+@page("template.sync")
+def template_sync(request: PageRequest) -> HttpResponse:
+    """Sync the text, provided that its plan is still the one that was shown; with `dry-run` change nothing."""
+    text, dry_run = request.POST.get("template", ""), "dry-run" in request.POST
+    context = _checked(request, text)
+    review: Review | None = context["review"]
+    if review is not None and not dry_run and request.POST.get("plan") != context["digest"]:
+        problem = "Nothing was changed: what is stored changed since this plan was shown. Read it again, then sync."
+        context["problems"] = [Problem("error", problem), *context["problems"]]
+        review = None
+    if review is not None:
+        try:
+            actions.sync_template(request.actor, text, dry_run=dry_run)
+        except ValidationError as error:
+            context["problems"] = [Problem("error", message) for message in error.messages]
+        else:
+            if not dry_run:
+                messages.success(request, f"{review.cluster}: {_total(context['changes'])} synced.")
+                return redirect("cluster", request.organisation.slug, review.cluster)
+            context["dry_run"] = True
+    names = list(Cluster.objects.order_by("name").values_list("name", flat=True))
+    return show(request, "clusters/template.html", {"text": text, "clusters": names, **context}, "template")
+
+
+def _total(changes: list[dict[str, Any]]) -> str:
+    return f"{len(changes)} change{'' if len(changes) == 1 else 's'}"
+
+
+def _checked(request: PageRequest, text: str) -> dict[str, Any]:
+    """Everything that the page says about a template."""
+    problems: list[Problem] = []
+    review: Review | None = None
+    if len(text) > LONGEST:
+        problems.append(Problem("error", f"The template has {len(text):,} characters; {LONGEST:,} are taken here."))
+    else:
+        try:
+            review = templates.review(text, no_files)
+        except TemplateError as error:
+            problems += [Problem("error", message, _line(text, message)) for message in leaves(str(error))]
+    if review is not None:
+        problems += [Problem("error", message, _line(text, message)) for message in review.refusals]
+        problems += [Problem("warning", message, _line(text, message)) for message in review.warnings]
+    changes = [_shown(change) for change in review.plan.changes()] if review else []
+    found = effects(review) if review else []
+    return {
+        "review": review,
+        "problems": problems,
+        "errors": sum(problem.severity == "error" for problem in problems),
+        "warnings": sum(problem.severity == "warning" for problem in problems),
+        "changes": changes,
+        "effects": found,
+        "destroys": any(effect.shape == "bad" for effect in found),
+        "exists": review is not None and Cluster.objects.filter(name=review.cluster).exists(),
+        "digest": _digest(changes),
+        "can_sync": allowed(request.actor, "template.sync"),
+    }
+
+
+def _shown(change: Change) -> dict[str, Any]:
+    act = "create" if change.old is None else "destroy" if change.new is None else "update"
+    sign, verb = ACTS[act]
+    return {
+        "act": act,
+        "sign": sign,
+        "verb": verb,
+        "kind": WORDS[change.resource.type],
+        "id": change.resource.id,
+        "diff": change.diff(),
+    }
+
+
+def _digest(changes: list[dict[str, Any]]) -> str:
+    """Names a plan, so that what is synced is what was shown."""
+    return hashlib.sha256(repr(changes).encode()).hexdigest()
+
+
+def leaves(text: str) -> list[str]:
+    """The single errors of nested lists, each with what it is about in front."""
+    found: list[str] = []
+    context: list[str] = []
+    pending = 0
+    for line in text.splitlines():
+        message = line.strip().removeprefix("* ").strip()
+        heading = re.fullmatch(r"(.*?):? ?(\d+) errors? occurred:", message)
+        if heading:
+            if heading[1]:
+                context.append(heading[1].rstrip(":"))
+            pending = int(heading[2])
+        elif message:
+            found.append(": ".join([*context[-1:], message]))
+            pending -= 1
+            if pending <= 0 and context:
+                context.pop()
+    return found or [text]
+
+
+_LINE = re.compile(r"line (\d+)")
+_QUOTED = re.compile(r'"([^"]+)"')
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def _line(text: str, message: str) -> int:
+    """The line a message is about: the last one that it names, else the first that holds what it quotes."""
+    if numbers := _LINE.findall(message):
+        return int(numbers[-1])
+    for word in reversed([*_UUID.findall(message), *_QUOTED.findall(message)]):
+        for number, line in enumerate(text.splitlines(), start=1):
+            if word in line:
+                return number
+    return 0
