@@ -11,6 +11,10 @@ import httpx
 TIMEOUT = 60.0
 
 
+class Away(click.ClickException):
+    """The server does not answer now; it may in a moment."""
+
+
 class Api:
     """Calls below `/api/v1`. Every failure is a ClickException with the server's own words."""
 
@@ -31,9 +35,11 @@ class Api:
         try:
             response = self._client.request(method, path, **options)
         except httpx.ConnectError as error:
-            raise click.ClickException(f"{self.url} cannot be reached: {error}") from None
+            raise Away(f"{self.url} cannot be reached: {error}") from None
         except httpx.HTTPError as error:
-            raise click.ClickException(f"{self.url} did not answer: {error or type(error).__name__}") from None
+            raise Away(f"{self.url} did not answer: {error or type(error).__name__}") from None
+        if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            raise Away(_words(response))
         if response.is_error:
             raise click.ClickException(_words(response))
         if response.headers.get("content-type", "").startswith("application/json"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from omni.cli.api import Api
+from omni.cli.api import Api, Away
 from omni.cli.context import with_api
 from omni.cli.output import Column, ago, output_option, show
 
@@ -84,24 +84,30 @@ def status(api: Api, name: str, wait: bool, timeout: float, output: str) -> None
 
 
 def follow(api: Api, name: str, timeout: float, gone_is_done: bool = False) -> None:
-    """Print each change of a cluster's conditions until it is ready (or gone). Raises ClickException on time-out."""
-    started, told = time.monotonic(), dict[str, str]()
+    """Print each change of a cluster's conditions until it is ready (or gone), also while the server restarts.
+
+    Raises ClickException on time-out, with what is awaited.
+    """
+    started, told, sentence = time.monotonic(), dict[str, str](), ""
     while True:
-        rows = [row for row in api.list("clusters", q=name) if row["name"] == name]
-        if not rows:
-            if gone_is_done:
+        try:
+            if not any(row["name"] == name for row in api.list("clusters", q=name)):
+                if not gone_is_done:
+                    raise click.ClickException(f"there is no cluster {name!r}")
                 click.echo(f"{time.monotonic() - started:6.1f} s  {name} is gone; its machines are free")
                 return
-            raise click.ClickException(f"there is no cluster {name!r}")
-        answer = api.get("clusters", name, "status")
-        for item in answer["conditions"]:
-            if told.get(item["name"]) != item["message"]:
-                told[item["name"]] = item["message"]
-                click.echo(f"{time.monotonic() - started:6.1f} s  {item['name']:13} {item['message']}")
-        if answer["ready"] and not gone_is_done:
-            return
+            answer = api.get("clusters", name, "status")
+            sentence = answer["state"]["sentence"]
+            for item in answer["conditions"]:
+                if told.get(item["name"]) != item["message"]:
+                    told[item["name"]] = item["message"]
+                    click.echo(f"{time.monotonic() - started:6.1f} s  {item['name']:13} {item['message']}")
+            if answer["ready"] and not gone_is_done:
+                return
+        except Away as away:
+            sentence = away.message
         if time.monotonic() - started > timeout:
-            raise click.ClickException(f"{name} after {timeout:.0f} s: {answer['state']['sentence']}")
+            raise click.ClickException(f"{name} after {timeout:.0f} s: {sentence}")
         time.sleep(POLL)
 
 

@@ -4,8 +4,9 @@ Pure: the caller reads what is stored, shows the plan, and applies it in order: 
 deletions.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from talos.template import resources as kinds
 from talos.template.resources import Resource
@@ -28,8 +29,29 @@ class Change:
 
     def diff(self) -> str:
         """The change as a unified text difference of the written forms, without a header."""
-        before, after = (resource.render() if resource else "" for resource in (self.old, self.new))
-        return unified(before, after)
+        before = _in_order_of(self.old, self.new).render() if self.old else ""
+        return unified(before, self.new.render() if self.new else "")
+
+
+def _in_order_of(old: Resource, new: Resource | None) -> Resource:
+    """The old resource with its keys in the new one's order: a store need not keep it, and it is no change."""
+    if new is None:
+        return old
+    return replace(
+        old,
+        spec=_ordered(old.spec, new.spec),
+        labels=_ordered(old.labels, new.labels),
+        annotations=_ordered(old.annotations, new.annotations),
+    )
+
+
+def _ordered(value: Any, like: Any) -> Any:
+    if isinstance(value, Mapping) and isinstance(like, Mapping):
+        keys = [key for key in like if key in value] + [key for key in value if key not in like]
+        return {key: _ordered(value[key], like.get(key)) for key in keys}
+    if isinstance(value, list) and isinstance(like, list) and len(value) == len(like):
+        return [_ordered(item, other) for item, other in zip(value, like, strict=True)]
+    return value
 
 
 @dataclass
