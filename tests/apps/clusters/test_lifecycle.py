@@ -7,6 +7,7 @@ from apps.access.actor import Actor
 from apps.audit.models import AuditRecord
 from apps.clusters import actions
 from apps.clusters.models import Cluster, ClusterMachine, ClusterStatus, MachineSetNode, Operation
+from apps.images import factory
 from apps.machines.actions import write_machine_class
 from apps.tenants.scope import tenant_scope
 from tests.apps.clusters.templates import template, three_and_two
@@ -243,3 +244,21 @@ def test_a_foreign_configuration_is_left_alone(world: World, lab: Lab) -> None:
     with pytest.raises(ValidationError, match="not ours"):
         lab.sync(template([1]))
     assert machine.calls == []
+
+
+def test_a_factory_that_is_away_stops_only_what_needs_it(
+    world: World, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(canonical: str, schematic_id: str) -> None:
+        raise factory.FactoryError("factory.talos.dev does not answer")
+
+    monkeypatch.setattr(factory, "register", away)
+    for number in (1, 2):
+        world.join(number)
+    lab.sync(template([1], [2], workers_text="systemExtensions: [siderolabs/iscsi-tools]"))
+    world.run(lambda: "ok" in lab.said("etcd"))
+    assert "factory.talos.dev does not answer" in lab.machine_said(2)
+    monkeypatch.setattr(factory, "register", lambda canonical, schematic_id: None)
+    world.run(lambda: world.machines[uuid_of(2)].count("install") == 1)
+    world.machines[uuid_of(2)].schematic = "613e1592b2da41ae5e265e8789429f22e121aab91cb4deb6bc3c0b6262961245"
+    assert lab.member(2) is not None
