@@ -48,7 +48,7 @@ def setup(style: str, role: str) -> None:
     structlog.contextvars.bind_contextvars(role=role)
 
 
-QUIET = ("celery", "kombu", "amqp", "uvicorn", "asyncio", "httpx", "httpcore", "django.request", "grpc")
+QUIET = ("celery", "kombu", "amqp", "uvicorn", "asyncio", "httpx", "httpcore", "grpc")
 
 
 def hide_secrets(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

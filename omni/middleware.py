@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 
 import structlog
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from prometheus_client import Histogram
 
@@ -25,6 +26,11 @@ class RequestMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> None:
+        """Log what a page's view did not foresee; Django answers it with 500."""
+        if not isinstance(error, Http404 | PermissionDenied):
+            log.error("request failed", exc_info=error)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()

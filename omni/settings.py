@@ -123,6 +123,14 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 
+# Django's own lines about requests hold whole paths, and some paths are secrets; the middleware writes ours instead
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "loggers": {"django.request": {"level": "CRITICAL"}},
+}
+
 # Static files: found in place, built assets are committed
 
 STATIC_URL = "/static/"

@@ -237,7 +237,7 @@ def join(request: PageRequest) -> HttpResponse:
         "tunnel": tunnel,
         "join": join_arguments("●●●●●●", tunnel) if chosen else None,
         "can_create": allowed(request.actor, "join-token.create"),
-        "machine_host": settings.CONFIG.machine_host,
+        "config": settings.CONFIG,
         "arrived": [row_of(machine) for machine in queries.machines().order_by("-created_at")[:6]],
         "links": [
             (link, states.link_state(link)) for link in Link.objects.filter(state=Link.PENDING).order_by("-id")[:6]

@@ -1,5 +1,6 @@
 """Every way into the product, read from the code that answers: addresses, websockets, gRPC methods."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from apps.dashboard.consumers import KINDS
 from nodeagent.siderolink import server as siderolink
 from omni.websockets import websocket_urls
 
-WATCH = "/api/v1/organisations/<slug>/<slug:resource>/watch"
+WATCH = "/api/v1/organisations/<slug>/<resource>/watch"
 LIVE = "/o/<slug>/live"
 
 
@@ -44,7 +45,7 @@ def websocket_names() -> set[str]:
     """`WS ...`: a watch for each list, and what a page may hear of, for each kind."""
     known = {f"/{_plain(str(pattern.pattern))}" for pattern in websocket_urls()}
     assert known == {WATCH, LIVE}, "a websocket address is new; add its names here"
-    watches = {f"WS {WATCH.replace('<slug:resource>', resource)}" for resource in watched()}
+    watches = {f"WS {WATCH.replace('<resource>', resource)}" for resource in watched()}
     return watches | {f"WS {LIVE} {kind}" for kind in KINDS}
 
 
@@ -100,10 +101,8 @@ def _walk(patterns: list[URLPattern | URLResolver], base: str = "") -> Iterator[
 
 
 def _plain(path: str) -> str:
-    """Parameters without their converters, except where one name means several things."""
-    for converter in ("str:", "slug:slug", "uuid:"):
-        path = path.replace(f"<{converter}", "<slug" if converter == "slug:slug" else "<")
-    return path
+    """Parameters without their converters."""
+    return re.sub(r"<\w+:(\w+)>", r"<\1>", path)
 
 
 def _routes(path: str, view: Any) -> Iterator[Route]:

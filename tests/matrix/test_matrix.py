@@ -69,12 +69,10 @@ class Tenant:
 
 
 def fill(path: str, slug: str, ids: dict[str, str]) -> str:
-    resource = path.split("/")[5] if path.startswith("/api/v1/organisations/<slug>/") else ""
+    resource = [*path.removeprefix("/api/v1/organisations").removeprefix("/o").split("/"), "", ""][2]
     key = ids.get(resource, "")
     known = {"slug": slug, "id": key, "name": key, "uuid": ids["machines"], "token_id": ids["join-tokens"]}
-    words = {"<slug:act>": "revoke", "<slug:form>": "token"}
-    for parameter, word in words.items():
-        path = path.replace(parameter, word)
+    known |= {"act": "revoke", "form": "token", "secret": "0" * 64, "token": "0" * 64}
     return re.sub(r"<(\w+)>", lambda match: known[match[1]], path)
 
 
