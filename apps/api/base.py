@@ -72,6 +72,7 @@ class TenantViewSet(GenericViewSet[Any]):
     filter_backends = [TenantFilterBackend]
     pagination_class = KeysetPagination
     metadata_class = None
+    lookup_field = "id"
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     request: TenantRequest
 
@@ -122,7 +123,7 @@ class TenantViewSet(GenericViewSet[Any]):
     def find(self, key: str) -> Model:
         """The object with this key among `get_queryset()`. Raises `NotFound`."""
         rows = self.get_queryset()
-        if self.lookup_field in ("id", "pk"):
+        if self.lookup_field == "id":
             try:
                 key = str(UUID(key))
             except ValueError:
