@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 API_PORT = 50000
 HANDSHAKE_TIMEOUT = 10.0
+DRAIN = 0.1
+"""Seconds in which calls under way, such as the one that ended maintenance mode, get their answers."""
 _DAY = timedelta(hours=24)
 
 
@@ -54,6 +56,7 @@ class Apid:
         if self._maintenance != boot.maintenance:
             self._context = None
             if self._port:
+                await asyncio.sleep(DRAIN)
                 self._port.drop_connections()
         self._maintenance = boot.maintenance
         if boot.maintenance:

@@ -337,6 +337,7 @@ class Boot:
 
     async def next_status(self) -> None:
         """Wait for whatever may change MachineStatus, the end of this boot included."""
+        await asyncio.sleep(0)  # after the end there is nothing to wait for, but others have work to do
         await self._changed.wait()
 
     def required_services(self) -> list[str]:

@@ -117,7 +117,8 @@ class Sender:
                         if writer is None:
                             _, writer = await dial()
                         writer.write(message.json_line())
-                        await asyncio.wait_for(writer.drain(), SEND_TIMEOUT)
+                        async with asyncio.timeout(SEND_TIMEOUT):
+                            await writer.drain()
                         self._next = message.sequence + 1
                     except OSError as error:
                         log.debug("kernel log receiver: %s", error)

@@ -49,11 +49,11 @@ async def obtain_certificate(boot: Boot, addresses: list[pki.Address], names: li
 
 
 def _hosts(boot: Boot) -> list[str]:
-    """Where trustd may be: discovered control planes, then the cluster endpoint."""
+    """Where trustd may be: control planes on this host that discovery found, then the cluster endpoint."""
     discovered = [
-        other.addresses[0]
+        other.machine.listen_address
         for other in boot.machine.world.members(boot.config.cluster_id)
-        if other.config.machine_type.is_control_plane and other.addresses and not other.overlay
+        if other.config.machine_type.is_control_plane and other.machine.listen_address
     ]
     return list(dict.fromkeys([*discovered, boot.config.endpoint_host]))
 

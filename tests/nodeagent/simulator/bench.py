@@ -29,6 +29,9 @@ LAN = "192.0.2.7"
 SCHEMATIC = "376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba"
 FACTORY_IMAGE = f"factory.example.org/metal-installer/{SCHEMATIC}:v1.13.8"
 
+PATIENCE = 60.0
+"""Seconds until a test gives up."""
+
 FAST = replace(Timings().scaled(0.01), reboot=0.05, node_lost=0.2)
 
 
@@ -74,7 +77,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     """Machines that have just been switched on."""
     chosen = FleetOptions(machines=machines, image=Image(version), timings=timings, **options)  # type: ignore[arg-type]
-    async with Fleet(chosen) as fleet:
+    async with asyncio.timeout(PATIENCE), Fleet(chosen) as fleet:
         yield Bench(fleet)
 
 
