@@ -30,13 +30,14 @@ async def adopt(client: NodeClient, choose: Callable[[str], Awaitable[Identity]]
     """
     links = await client.list(types.LINK_STATUS)
     identity = await choose(machine_fingerprint(_network_link(link) for link in links))
+    # The token goes first: under its new UUID the machine must not be registered with a token from elsewhere.
+    await client.meta_write(META_UNIQUE_TOKEN, identity.unique_token.encode().encode())
     if identity.override_uuid is not None:
         await client.meta_write(META_UUID_OVERRIDE, identity.override_uuid.encode())
-    await client.meta_write(META_UNIQUE_TOKEN, identity.unique_token.encode().encode())
 
 
 def _network_link(resource: Resource) -> NetworkLink:
-    spec = resource.spec or {}
+    spec = resource.spec if isinstance(resource.spec, dict) else {}
     return NetworkLink(
         type=str(spec.get("type", "")),
         kind=str(spec.get("kind", "")),
@@ -46,4 +47,8 @@ def _network_link(resource: Resource) -> NetworkLink:
 
 
 def _mac(text: object) -> bytes:
-    return bytes.fromhex(str(text).replace(":", "")) if text else b""
+    """The bytes of an address, none of what is no address."""
+    try:
+        return bytes.fromhex(str(text).replace(":", "")) if text else b""
+    except ValueError:
+        return b""

@@ -15,17 +15,21 @@ Dial = Callable[[str, int], Awaitable[Stream]]
 """Opens a connection to (overlay address, port). Raises OSError or TimeoutError."""
 
 CHUNK = 64 * 1024
-REQUEST_LIMIT = 1024
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy until EOF, then half-close the writer; flow control is the writer's."""
+    """Copy until EOF, then half-close the writer, or close it where that cannot be (TLS).
+
+    Flow control is the writer's.
+    """
     try:
         while data := await reader.read(CHUNK):
             writer.write(data)
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
+        else:
+            writer.close()
     except (OSError, RuntimeError):
         writer.transport.abort()
 
@@ -41,11 +45,12 @@ async def join(one: Stream, other: Stream) -> None:
 
 async def serve(path: Path, dial: Dial) -> asyncio.Server:
     """Answer `dial` requests on a unix socket with connections that `dial` opens."""
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = json.loads(await asyncio.wait_for(reader.readline(), 10))
             target = await dial(str(request["address"]), int(request["port"]))
-        except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             text = str(error) or type(error).__name__
             with contextlib.suppress(OSError):
                 writer.write(json.dumps({"error": text}).encode() + b"\n")

@@ -7,16 +7,26 @@ from google.protobuf.message import Message
 
 from talos.gen.machine import machine_pb2 as pb
 
-_STAGES = {
-    number: name.lower().replace("_", " ") for name, number in pb.MachineStatusEvent.MachineStage.items()
-}
+_STAGES = {number: name.lower().replace("_", " ") for name, number in pb.MachineStatusEvent.MachineStage.items()}
 
 
 def describe(event: Message) -> tuple[str, str, dict[str, Any]]:
-    """(kind, one line for people, JSON payload) of an event."""
+    """(kind, one line for people, JSON payload) of an event. Never raises, whatever a machine says."""
     kind = event.DESCRIPTOR.name
-    payload = MessageToDict(event, preserving_proto_field_name=True)
-    return kind, _summary(event), payload
+    return kind, _summary(event), _payload(event)
+
+
+def _payload(event: Message) -> dict[str, Any]:
+    try:
+        return MessageToDict(event, preserving_proto_field_name=True)
+    except Exception:  # details of an error in a message type that is unknown here, or that do not decode
+        return {}
+
+
+def _name(kind: Any, number: int) -> str:
+    """An enumerator in lower case; the number of one that a newer Talos has."""
+    value = kind.DESCRIPTOR.values_by_number.get(number)
+    return value.name.lower() if value else str(number)
 
 
 def _summary(event: Message) -> str:
@@ -26,15 +36,14 @@ def _summary(event: Message) -> str:
             unmet = ", ".join(item.name for item in event.status.unmet_conditions)
             return f"{text}, ready" if event.status.ready else f"{text}, waiting for {unmet}" if unmet else text
         case pb.SequenceEvent():
-            action = pb.SequenceEvent.Action.Name(event.action).lower()
             error = f": {event.error.message}" if event.HasField("error") else ""
-            return f"sequence {event.sequence} {action}{error}"
+            return f"sequence {event.sequence} {_name(pb.SequenceEvent.Action, event.action)}{error}"
         case pb.PhaseEvent():
-            return f"phase {event.phase} {pb.PhaseEvent.Action.Name(event.action).lower()}"
+            return f"phase {event.phase} {_name(pb.PhaseEvent.Action, event.action)}"
         case pb.TaskEvent():
-            return f"task {event.task} {pb.TaskEvent.Action.Name(event.action).lower()}"
+            return f"task {event.task} {_name(pb.TaskEvent.Action, event.action)}"
         case pb.ServiceStateEvent():
-            state = pb.ServiceStateEvent.Action.Name(event.action).lower()
+            state = _name(pb.ServiceStateEvent.Action, event.action)
             return f"service {event.service} {state}" + (f": {event.message}" if event.message else "")
         case pb.ConfigLoadErrorEvent():
             return f"config does not load: {event.error}"

@@ -14,6 +14,9 @@ from talos.resources import EventType, types
 GATHER = 0.25
 """Seconds in which changes are gathered before fields are computed again."""
 
+RESOURCES = 10_000
+"""Resources of one type that are looked at; a machine that shows more is not read to the end."""
+
 
 async def follow(client: NodeClient, told: Callable[[inventory.Fields], None]) -> None:
     """Watch everything of `inventory.WATCHED` that the machine has, and tell the fields that change.
@@ -39,7 +42,8 @@ async def follow(client: NodeClient, told: Callable[[inventory.Fields], None]) -
             async for kind, event in events:
                 known = specs.setdefault(kind.name, {})
                 if event.type in (EventType.CREATED, EventType.UPDATED):
-                    known[event.resource.id] = event.resource.spec
+                    if event.resource.id in known or len(known) < RESOURCES:
+                        known[event.resource.id] = event.resource.spec
                 elif event.type is EventType.DESTROYED:
                     known.pop(event.resource.id, None)
                 elif event.type is not EventType.BOOTSTRAPPED:

@@ -4,6 +4,7 @@ Specs are the YAML form of Talos' resources, decoded. Each group of fields is co
 resource of one changes only its group is computed again.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
@@ -259,11 +260,15 @@ WATCHED = tuple(kind for group in GROUPS for kind in group.kinds)
 
 
 def fields(specs: Specs, changed: set[str] | None = None) -> Fields:
-    """The fields that depend on the `changed` resource types, by name; all fields when None."""
+    """The fields that depend on the `changed` resource types, by name; all fields when None.
+
+    A group is left out while one of its resources does not have the form that Talos gives it.
+    """
     result: Fields = {}
     for group in GROUPS:
         if changed is None or any(kind.name in changed for kind in group.kinds):
-            result |= group.compute(specs)
+            with contextlib.suppress(AttributeError, TypeError, ValueError, OverflowError):
+                result |= group.compute(specs)
     return result
 
 

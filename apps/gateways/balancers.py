@@ -50,9 +50,13 @@ class Balancers:
         for port, backends in wanted.items():
             if port in self._open:
                 self._open[port].backends = backends
-            else:
-                balancer = Balancer(self._engine, port, backends)
+                continue
+            balancer = Balancer(self._engine, port, backends)
+            try:
                 await balancer.open()
+            except OSError as error:
+                log.error("the balancer on port %d cannot be opened, trying again: %s", port, error)
+            else:
                 self._open[port] = balancer
 
 

@@ -1,60 +1,78 @@
 """The one writer of what machines say: observations, events and kernel logs, gathered and written a few times a second.
 
-A value that is overwritten before it is written is never written. Rows of one organisation go in one transaction and one
-round trip (pipeline). Log lines are kept as compressed chunks.
+A value that is overwritten before it is written is never written. Memory is bounded: of events the last are kept, as
+in the table, and who sends log lines faster than they are written waits, by TCP.
 """
 
 import asyncio
-import json
 import logging
-import zlib
 from collections import defaultdict, deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from google.protobuf.message import Message
-from psycopg import sql
-from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from apps.gateways import bounds, rows
 from apps.gateways.directory import Directory, Known
-from apps.reconcile.outbox import CHANGES_CHANNEL, WAKE_CHANNEL
-from apps.tenants.ids import uuid7
 from nodeagent import eventtext
 
 INTERVAL = 0.15
 """Seconds between writes."""
 
-LINES_KEPT = 5000
-EVENTS_KEPT = 300
+RETRY = 1.0
+"""Seconds between tries while the database is away."""
+
 WAITING_EVENTS = 300
-"""Events held in memory for a machine that is not registered yet."""
+"""Events held for a machine that is not registered yet; it repeats the others until it is."""
 
-BUFFERED_LINES = 2000
-"""Log lines of one machine held in memory; while the database is away older ones are dropped."""
+WAITING_MACHINES = 1000
+"""Machines that are not registered yet for which events are held."""
 
-_JSON = {"unmet", "image_labels", "hardware", "disks", "network", "extensions", "security", "meta"}
+SUMMARY_LIMIT, PAYLOAD_LIMIT = 400, 8 * 1024
+"""Characters kept of an event in words and as JSON."""
 
-_RECONCILED = {
-    "connected", "reachable", "api_mode", "boot_id", "stage", "ready", "unmet", "talos_version", "schematic",
-    "installed", "system_disk", "disks", "etcd_member_id", "node_name", "addresses", "image_labels",
-}  # fmt: skip
-"""Fields that reconcilers decide on; a change of one is a hint."""
+LOG_ROOM = 1 << 20
+"""Bytes of log lines of one machine that wait to be written; beyond it the machine waits."""
+
+LINE_OVERHEAD = 64
+"""Bytes that a line in memory takes beside its text."""
 
 log = logging.getLogger(__name__)
 
 
+@dataclass
+class _Gathered:
+    """What one machine said since it was last written."""
+
+    organisation_id: UUID
+    fields: dict[str, Any] = field(default_factory=dict)
+    events: deque[rows.Event] = field(default_factory=lambda: deque(maxlen=rows.EVENTS_KEPT))
+    lines: list[bytes] = field(default_factory=list)
+    log_bytes: int = 0
+
+    def log(self, lines: list[bytes]) -> None:
+        self.lines += lines
+        self.log_bytes += sum(map(len, lines)) + LINE_OVERHEAD * len(lines)
+
+    def absorb(self, newer: "_Gathered") -> None:
+        """Go on with what was gathered after this."""
+        self.fields |= newer.fields
+        self.events += newer.events
+        self.lines += newer.lines
+        self.log_bytes += newer.log_bytes
+
+
 @dataclass(frozen=True)
-class _Event:
-    known: Known
-    at: datetime
-    kind: str
-    summary: str
-    payload: dict[str, Any]
+class _Said:
+    """An event that is held back, with the status it carries."""
+
+    id: str
+    event: rows.Event
+    status: dict[str, Any] | None
 
 
 class Batcher:
@@ -63,14 +81,13 @@ class Batcher:
     def __init__(self, dsn: str, directory: Directory) -> None:
         self._pool = AsyncConnectionPool(dsn, min_size=1, max_size=2, open=False, kwargs={"autocommit": True})
         self._directory = directory
-        self._fields: dict[UUID, tuple[UUID, dict[str, Any]]] = {}
-        self._written: dict[UUID, dict[str, Any]] = {}
-        self._events: list[_Event] = []
-        self._waiting: dict[str, deque[tuple[str, Message]]] = {}
-        self._lines: dict[UUID, deque[bytes]] = defaultdict(lambda: deque(maxlen=BUFFERED_LINES))
+        self._gathered: dict[UUID, _Gathered] = {}
+        self._told: dict[UUID, dict[str, Any]] = {}
+        self._waiting: dict[str, list[_Said]] = {}
         self._next_line: dict[UUID, int] = {}
-        self._seen_events: dict[UUID, str] = {}
+        self._last_event: dict[UUID, str] = {}
         self._work = asyncio.Event()
+        self._written = asyncio.Event()
 
     # What machines say
 
@@ -78,21 +95,19 @@ class Batcher:
         """New values of some columns of the machine's observation. Nothing happens while the link is pending."""
         if known.machine_id is None:
             return
-        written = self._written.setdefault(known.machine_id, {})
-        fresh = {name: value for name, value in fields.items() if name not in written or written[name] != value}
-        if not fresh:
-            return
-        written.update(fresh)
-        self._fields.setdefault(known.machine_id, (known.organisation_id, {}))[1].update(fresh)
-        self._work.set()
+        told = self._told.setdefault(known.machine_id, {})
+        fresh = {k: v for k, v in bounds.fitting(fields).items() if k not in told or told[k] != v}
+        if fresh:
+            told.update(fresh)
+            self._of(known.machine_id, known.organisation_id).fields.update(fresh)
 
-    def forget(self, machine_id: UUID) -> None:
-        """The machine is gone: what was gathered about it is not written any more."""
-        self._fields.pop(machine_id, None)
-        self._written.pop(machine_id, None)
-        self._lines.pop(machine_id, None)
-        self._next_line.pop(machine_id, None)
-        self._seen_events.pop(machine_id, None)
+    def forget(self, known: Known) -> None:
+        """The link is gone: what was gathered about its machine is not written any more."""
+        self._waiting.pop(known.link.address, None)
+        if known.machine_id is not None:
+            for memory in (self._gathered, self._told, self._next_line, self._last_event):
+                memory.pop(known.machine_id, None)
+        self._let_go()
 
     async def event(self, address: str, event_id: str, actor_id: str, payload: Message | None, type_url: str) -> None:
         """Take one event (`nodeagent.ports.EventSink`). Events of a pending machine wait for its registration."""
@@ -101,28 +116,34 @@ class Batcher:
             raise LookupError(f"no machine has the address {address}")
         if payload is None:
             return
-        if known.machine_id is None:
-            self._waiting.setdefault(address, deque(maxlen=WAITING_EVENTS)).append((event_id, payload))
-            return
-        if event_id and event_id <= self._seen_events.get(known.machine_id, ""):
-            return  # ids grow with time: this one was taken before and is repeated after a lost answer
-        self._seen_events[known.machine_id] = event_id
-        self._take(known, payload)
-
-    def registered(self, known: Known) -> None:
-        """A pending machine became one of ours: its waiting events are its first."""
-        for event_id, payload in self._waiting.pop(known.link.address, ()):
-            if known.machine_id is not None:
-                self._seen_events[known.machine_id] = event_id
-                self._take(known, payload)
-
-    def _take(self, known: Known, payload: Message) -> None:
         kind, summary, details = eventtext.describe(payload)
-        self._events.append(_Event(known, datetime.now(UTC), kind, summary[:400], details))
-        status = eventtext.machine_status(payload)
-        if status is not None:
-            self.observe(known, status)
-        self._work.set()
+        event = rows.Event(
+            datetime.now(UTC), kind, bounds.text(summary, SUMMARY_LIMIT), bounds.structure(details, PAYLOAD_LIMIT)
+        )
+        said = _Said(event_id, event, eventtext.machine_status(payload))
+        if known.machine_id is not None:
+            self._take(known, known.machine_id, said)
+            return
+        if address not in self._waiting and len(self._waiting) >= WAITING_MACHINES:
+            raise LookupError(f"too many machines wait to be registered before the one at {address}")
+        held = self._waiting.setdefault(address, [])
+        if len(held) >= WAITING_EVENTS:
+            raise LookupError(f"the machine at {address} is not registered yet")
+        held.append(said)
+
+    def registered(self, known: Known, address: str) -> None:
+        """The pending machine at `address` became one of ours: its waiting events are its first."""
+        if known.machine_id is not None:
+            for said in self._waiting.pop(address, ()):
+                self._take(known, known.machine_id, said)
+
+    def _take(self, known: Known, machine_id: UUID, said: _Said) -> None:
+        if said.id and said.id == self._last_event.get(machine_id):
+            return  # a machine repeats an event whose answer was lost, and none before it
+        self._last_event[machine_id] = said.id
+        self._of(machine_id, known.organisation_id).events.append(said.event)
+        if said.status is not None:
+            self.observe(known, said.status)
 
     async def known(self, address: str) -> bool:
         """Whether log lines from here are wanted (`nodeagent.ports.LogSink`)."""
@@ -130,16 +151,23 @@ class Batcher:
         return known is not None and known.machine_id is not None
 
     async def lines(self, address: str, lines: list[bytes]) -> None:
-        """Take kernel log lines (`nodeagent.ports.LogSink`)."""
+        """Take kernel log lines (`nodeagent.ports.LogSink`); returns when there is room for more."""
         known = self._directory.at(address)
-        if known is not None and known.machine_id is not None:
-            self._lines[known.machine_id].extend(lines)
-            self._work.set()
+        if known is None or known.machine_id is None:
+            return
+        self._of(known.machine_id, known.organisation_id).log(lines)
+        while (gathered := self._gathered.get(known.machine_id)) and gathered.log_bytes > LOG_ROOM:
+            await self._written.wait()
+
+    def _of(self, machine_id: UUID, organisation_id: UUID) -> _Gathered:
+        """What is gathered of a machine, about to grow."""
+        self._work.set()
+        return self._gathered.setdefault(machine_id, _Gathered(organisation_id))
 
     # Writing
 
     async def run(self) -> None:
-        """Write until cancelled; while the database is away everything waits in bounded memory."""
+        """Write until cancelled; while the database is away everything waits."""
         await self._pool.open()
         try:
             while True:
@@ -151,168 +179,61 @@ class Batcher:
                 except (psycopg.Error, OSError) as error:
                     log.warning("observations cannot be written, trying again: %s", error)
                     self._work.set()
-                    await asyncio.sleep(1)
+                    await asyncio.sleep(RETRY)
         finally:
             await self._pool.close()
 
     async def flush(self) -> None:
-        """Write what has been gathered. On an error what was not written stays for the next try."""
-        by_organisation: dict[UUID, list[tuple[UUID, dict[str, Any]]]] = defaultdict(list)
-        fields, self._fields = self._fields, {}
-        events, self._events = self._events, []
-        for machine_id, (organisation_id, values) in fields.items():
-            by_organisation[organisation_id].append((machine_id, values))
-        events_by: dict[UUID, list[_Event]] = defaultdict(list)
-        for event in events:
-            events_by[event.known.organisation_id].append(event)
-        logs_by: dict[UUID, list[UUID]] = defaultdict(list)
-        for machine_id in list(self._lines):
-            known = self._directory.machine(machine_id)
-            if known is None:
-                self._lines.pop(machine_id, None)
-            else:
-                logs_by[known.organisation_id].append(machine_id)
-        organisations = by_organisation.keys() | events_by.keys() | logs_by.keys()
+        """Write what has been gathered. On an error of the database what was not written stays for the next try."""
+        taken, self._gathered = self._gathered, {}
+        organisations: defaultdict[UUID, list[UUID]] = defaultdict(list)
+        for machine_id, gathered in taken.items():
+            organisations[gathered.organisation_id].append(machine_id)
         try:
             async with self._pool.connection() as connection:
-                for organisation_id in organisations:
-                    await self._write(
-                        connection,
-                        organisation_id,
-                        by_organisation[organisation_id],
-                        events_by[organisation_id],
-                        logs_by[organisation_id],
-                    )
+                for organisation_id, machines in organisations.items():
+                    await self._write(connection, organisation_id, {id: taken[id] for id in machines})
+                    for machine_id in machines:
+                        del taken[machine_id]
         except (psycopg.Error, OSError):
-            self._put_back(fields, events)
+            self._put_back(taken)
             raise
+        self._let_go()
 
-    def _put_back(self, fields: dict[UUID, tuple[UUID, dict[str, Any]]], events: list[_Event]) -> None:
-        for machine_id, (organisation_id, values) in fields.items():
-            newer = self._fields.get(machine_id, (organisation_id, {}))[1]
-            self._fields[machine_id] = (organisation_id, {**values, **newer})
-        self._events = (events + self._events)[-10_000:]
+    def _put_back(self, unwritten: dict[UUID, _Gathered]) -> None:
+        for machine_id, gathered in unwritten.items():
+            self._next_line.pop(machine_id, None)
+            if self._directory.machine(machine_id) is not None:
+                gathered.absorb(self._gathered.get(machine_id, _Gathered(gathered.organisation_id)))
+                self._gathered[machine_id] = gathered
 
-    async def _write(
-        self,
-        connection: psycopg.AsyncConnection[Any],
-        organisation_id: UUID,
-        observations: list[tuple[UUID, dict[str, Any]]],
-        events: list[_Event],
-        logs: list[UUID],
-    ) -> None:
-        for machine_id in logs:
+    def _let_go(self) -> None:
+        """Those who wait for room look again."""
+        self._written.set()
+        self._written = asyncio.Event()
+
+    async def _write(self, connection: rows.Connection, organisation_id: UUID, taken: dict[UUID, _Gathered]) -> None:
+        """Write what an organisation's machines said; what one of them said is left out when it cannot be stored."""
+        try:
+            batches = [await self._batch(connection, machine_id, gathered) for machine_id, gathered in taken.items()]
+            await rows.write(connection, organisation_id, batches)
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, ValueError, TypeError) as error:
+            for machine_id in taken:
+                self._next_line.pop(machine_id, None)
+            if len(taken) > 1:
+                for machine_id, gathered in taken.items():
+                    await self._write(connection, organisation_id, {machine_id: gathered})
+            else:
+                log.error("what machine %s said cannot be stored and is left out: %s", *taken, error)
+            return
+        for batch in batches:
+            if batch.machine_id in self._next_line:
+                self._next_line[batch.machine_id] += len(batch.lines)
+
+    async def _batch(self, connection: rows.Connection, machine_id: UUID, gathered: _Gathered) -> rows.Batch:
+        batch = rows.Batch(gathered.organisation_id, machine_id, gathered.fields, list(gathered.events), gathered.lines)
+        if batch.lines:
             if machine_id not in self._next_line:
-                self._next_line[machine_id] = await _last_line(connection, organisation_id, machine_id) + 1
-        now = datetime.now(UTC)
-        chunks = [(machine_id, list(self._lines[machine_id])) for machine_id in logs]
-        async with connection.transaction():
-            await connection.execute("SELECT set_config('omni.tenant', %s, true)", [str(organisation_id)])
-            async with connection.pipeline():
-                for machine_id, values in observations:
-                    await _update(connection, machine_id, values, now)
-                for event in events:
-                    await _insert_event(connection, organisation_id, event)
-                for teller in {event.known.machine_id for event in events}:
-                    await _trim_events(connection, teller)
-                for machine_id, lines in chunks:
-                    if lines:
-                        await _insert_lines(
-                            connection, organisation_id, machine_id, self._next_line[machine_id], lines, now
-                        )
-                await _tell(connection, organisation_id, observations, {e.known.machine_id for e in events}, chunks)
-        for machine_id, lines in chunks:
-            kept = self._lines.pop(machine_id, deque())
-            self._next_line[machine_id] += len(lines)
-            if fresh := list(kept)[len(lines) :]:
-                self._lines[machine_id].extend(fresh)
-
-
-async def _update(
-    connection: psycopg.AsyncConnection[Any], machine_id: UUID, values: dict[str, Any], now: datetime
-) -> None:
-    columns = {**values, "observed_at": now}
-    assignments = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns)
-    parameters = [Jsonb(value) if name in _JSON else value for name, value in columns.items()]
-    query = sql.SQL("UPDATE machines_machineobservation SET {} WHERE machine_id = %s").format(assignments)
-    await connection.execute(query, [*parameters, machine_id])
-
-
-async def _insert_event(connection: psycopg.AsyncConnection[Any], organisation_id: UUID, event: _Event) -> None:
-    await connection.execute(
-        "INSERT INTO machines_machineevent (id, organisation_id, machine_id, at, kind, summary, payload)"
-        " SELECT %s, %s, id, %s, %s, %s, %s FROM machines_machine WHERE id = %s",
-        [uuid7(), organisation_id, event.at, event.kind, event.summary, Jsonb(event.payload), event.known.machine_id],
-    )
-
-
-async def _trim_events(connection: psycopg.AsyncConnection[Any], machine_id: UUID | None) -> None:
-    await connection.execute(
-        "DELETE FROM machines_machineevent WHERE machine_id = %s AND id < (SELECT min(id::text)::uuid FROM"
-        " (SELECT id FROM machines_machineevent WHERE machine_id = %s ORDER BY id DESC LIMIT %s) AS newest)",
-        [machine_id, machine_id, EVENTS_KEPT],
-    )
-
-
-async def _last_line(connection: psycopg.AsyncConnection[Any], organisation_id: UUID, machine_id: UUID) -> int:
-    async with connection.transaction():
-        await connection.execute("SELECT set_config('omni.tenant', %s, true)", [str(organisation_id)])
-        cursor = await connection.execute(
-            "SELECT coalesce(max(first_line + lines - 1), 0) FROM machines_logchunk WHERE machine_id = %s", [machine_id]
-        )
-        row = await cursor.fetchone()
-    return int(row[0]) if row else 0
-
-
-async def _insert_lines(
-    connection: psycopg.AsyncConnection[Any],
-    organisation_id: UUID,
-    machine_id: UUID,
-    first: int,
-    lines: list[bytes],
-    now: datetime,
-) -> None:
-    await connection.execute(
-        "INSERT INTO machines_logchunk (id, organisation_id, machine_id, first_line, lines, at, data)"
-        " SELECT %s, %s, id, %s, %s, %s, %s FROM machines_machine WHERE id = %s",
-        [uuid7(), organisation_id, first, len(lines), now, zlib.compress(b"\n".join(lines), 3), machine_id],
-    )
-    await connection.execute(
-        "DELETE FROM machines_logchunk WHERE machine_id = %s AND first_line + lines <= %s",
-        [machine_id, first + len(lines) - LINES_KEPT],
-    )
-
-
-async def _tell(
-    connection: psycopg.AsyncConnection[Any],
-    organisation_id: UUID,
-    observations: list[tuple[UUID, dict[str, Any]]],
-    with_events: Iterable[UUID | None],
-    chunks: list[tuple[UUID, list[bytes]]],
-) -> None:
-    """Notify watchers of every change, and reconcilers of those that they decide on."""
-    decided = [machine_id for machine_id, values in observations if _RECONCILED & values.keys()]
-    if decided:
-        await connection.execute(
-            "INSERT INTO reconcile_outbox (kind, object_id, organisation_id, version, due_at, attempts, last_error)"
-            " SELECT kind, object_id, organisation_id, 1, now(), 0, '' FROM ("
-            "   SELECT 'machine' AS kind, id AS object_id, organisation_id FROM machines_machine"
-            "     WHERE id = ANY(%(ids)s)"
-            "   UNION SELECT 'cluster-machine', id, organisation_id FROM clusters_clustermachine"
-            "     WHERE machine_id = ANY(%(ids)s)"
-            "   UNION SELECT 'cluster', cluster_id, organisation_id FROM clusters_clustermachine"
-            "     WHERE machine_id = ANY(%(ids)s)"
-            " ) AS wanted ON CONFLICT (kind, object_id) DO UPDATE"
-            " SET version = reconcile_outbox.version + 1, due_at = least(reconcile_outbox.due_at, excluded.due_at)",
-            {"ids": decided},
-        )
-        await connection.execute("SELECT pg_notify(%s, '')", [WAKE_CHANNEL])
-    kinds: dict[str, list[UUID | None]] = {
-        "machine": [machine_id for machine_id, _ in observations],
-        "machine-event": list(with_events),
-        "machine-log": [machine_id for machine_id, lines in chunks if lines],
-    }
-    for kind, ids in kinds.items():
-        for machine_id in ids:
-            payload = json.dumps({"organisation": str(organisation_id), "kind": kind, "id": str(machine_id)})
-            await connection.execute("SELECT pg_notify(%s, %s)", [CHANGES_CHANNEL, payload])
+                self._next_line[machine_id] = await rows.last_line(connection, gathered.organisation_id, machine_id) + 1
+            batch.first_line = self._next_line[machine_id]
+        return batch

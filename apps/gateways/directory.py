@@ -1,5 +1,6 @@
 """Which machine is at which overlay address: the gateway's memory of the links it holds."""
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -21,26 +22,34 @@ class Known:
 
 
 class Directory:
-    """Known links by address and by id."""
+    """Known links by id, address, machine and key."""
 
     def __init__(self) -> None:
-        self._by_address: dict[str, Known] = {}
         self._by_id: dict[str, Known] = {}
+        self._by_address: dict[str, Known] = {}
+        self._by_machine: dict[UUID, Known] = {}
+        self._by_key: defaultdict[str, dict[str, Known]] = defaultdict(dict)
 
-    def put(self, known: Known) -> Known | None:
-        """Add or replace a link; returns what was known of it before."""
-        before = self._by_id.get(known.link.id)
-        if before is not None and before.link.address != known.link.address:
-            self._by_address.pop(before.link.address, None)
-        self._by_id[known.link.id] = known
-        self._by_address[known.link.address] = known
-        return before
+    def put(self, known: Known) -> None:
+        """Add or replace a link."""
+        self.drop(known.link.id)
+        self._by_id[known.link.id] = self._by_address[known.link.address] = known
+        self._by_key[known.link.public_key][known.link.id] = known
+        if known.machine_id is not None:
+            self._by_machine[known.machine_id] = known
 
     def drop(self, link_id: str) -> Known | None:
         """Forget a link."""
         known = self._by_id.pop(link_id, None)
-        if known is not None:
-            self._by_address.pop(known.link.address, None)
+        if known is None:
+            return None
+        self._by_address.pop(known.link.address, None)
+        same_key = self._by_key[known.link.public_key]
+        same_key.pop(link_id, None)
+        if not same_key:
+            del self._by_key[known.link.public_key]
+        if known.machine_id is not None:
+            self._by_machine.pop(known.machine_id, None)
         return known
 
     def at(self, address: str) -> Known | None:
@@ -53,13 +62,11 @@ class Directory:
 
     def machine(self, machine_id: UUID) -> Known | None:
         """The link of a registered machine."""
-        return next((known for known in self._by_id.values() if known.machine_id == machine_id), None)
+        return self._by_machine.get(machine_id)
 
     def others_with_key(self, known: Known) -> list[Known]:
         """Links that hold the key of `known` too: pending ones that became it."""
-        return [
-            k for k in self._by_id.values() if k.link.public_key == known.link.public_key and k.link.id != known.link.id
-        ]
+        return [other for id, other in self._by_key[known.link.public_key].items() if id != known.link.id]
 
     def all(self) -> list[Known]:
         """Every known link."""

@@ -2,10 +2,13 @@
 
 import asyncio
 import base64
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from django.db import DatabaseError
 
 from apps.gateways.batcher import Batcher
 from apps.gateways.directory import Directory, Known
@@ -23,8 +26,13 @@ HANDSHAKE_AGE = 275.0
 SILENCE = 3 * KEEPALIVE + 5
 """Seconds without a packet, though the machine sends a keepalive every 25 s, after which its link counts as down."""
 
+GRACE = 30.0
+"""Seconds after the start in which a link that was not heard yet is not called down: machines are coming back."""
+
 PENDING_LIFE = timedelta(minutes=10)
 """A pending link silent for so long is dropped: longer than the 275 s after which its machine calls again."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -42,10 +50,13 @@ class Monitor:
         directory: Directory,
         batcher: Batcher,
         woke: Callable[[str], None],
+        silent: Callable[[str], None],
         gone: Callable[[str], None],
     ) -> None:
+        """`woke`, `silent` and `gone` hear the id of a link that came up, went down, or was dropped."""
         self._engine, self._directory, self._batcher = engine, directory, batcher
-        self._woke, self._gone = woke, gone
+        self._woke, self._silent, self._gone = woke, silent, gone
+        self._started = time.monotonic()
         self._seen: dict[bytes, _Seen] = {}
         self._up: dict[str, bool] = {}
         self._detailed = 0.0
@@ -54,7 +65,10 @@ class Monitor:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except (DatabaseError, OSError) as error:
+                log.warning("what was seen of links cannot be stored, trying again: %s", error)
             await asyncio.sleep(INTERVAL)
 
     def up(self, known: Known) -> None:
@@ -73,10 +87,13 @@ class Monitor:
             peer = peers.get(base64.b64decode(known.link.public_key))
             up = peer is not None and self._alive(peer, now, clock)
             connected += up
-            self._report(known, peer, up, details)
+            if up or known.link.id in self._up or clock - self._started >= GRACE:
+                self._report(known, peer, up, details)
         self.connected = connected
         if details:
             self._detailed = clock
+            self._seen = {key: seen for key, seen in self._seen.items() if key in peers}
+            self._up = {link_id: up for link_id, up in self._up.items() if self._directory.link(link_id)}
             await self._keep_endpoints(peers)
             await self._drop_pending()
 
@@ -92,10 +109,7 @@ class Monitor:
         if self._up.get(known.link.id) != up:
             self._up[known.link.id] = up
             fields |= {"connected": up, "connected_changed_at": datetime.now(UTC)}
-            if up:
-                self._woke(known.link.id)
-            else:
-                fields["reachable"] = False
+            (self._woke if up else self._silent)(known.link.id)
         if peer is not None and (fields or details):
             shown = peer.endpoint if isinstance(peer.endpoint, str) or peer.endpoint is None else _text(peer.endpoint)
             fields |= {
@@ -109,27 +123,28 @@ class Monitor:
             self._batcher.observe(known, fields)
 
     async def _keep_endpoints(self, peers: dict[bytes, PeerState]) -> None:
-        moved = []
+        moved: list[tuple[Known, str]] = []
         for known in self._directory.all():
             peer = peers.get(base64.b64decode(known.link.public_key))
             if peer is None or known.link.virtual_address or not isinstance(peer.endpoint, tuple):
                 continue
             endpoint = _text(peer.endpoint)
             if endpoint != known.link.last_endpoint:
-                moved.append((known.organisation_id, known.link_id, endpoint))
-                self._directory.moved(known.link.id, endpoint)
+                moved.append((known, endpoint))
         if moved:
-            await in_thread(lambda: joining.remember_endpoints(moved))
+            rows = [(known.organisation_id, known.link_id, endpoint) for known, endpoint in moved]
+            await in_thread(lambda: joining.remember_endpoints(rows))
+            for known, endpoint in moved:
+                self._directory.moved(known.link.id, endpoint)
 
     async def _drop_pending(self) -> None:
-        silent = [k for k in self._directory.all() if k.machine_id is None and not self._up.get(k.link.id)]
-        if not silent:
-            return
-        dropped = await in_thread(lambda: joining.drop_stale_pending(PENDING_LIFE))
-        for known in silent:
-            if known.link_id in dropped:
-                self._up.pop(known.link.id, None)
-                self._gone(known.link.id)
+        silent = [
+            (known.organisation_id, known.link_id)
+            for known in self._directory.all()
+            if known.machine_id is None and not self._up.get(known.link.id)
+        ]
+        for link_id in await in_thread(lambda: joining.drop_stale_pending(silent, PENDING_LIFE)):
+            self._gone(str(link_id))
 
 
 def _text(endpoint: tuple[str, int]) -> str:

@@ -6,11 +6,13 @@ server that does not know it.
 
 import asyncio
 import base64
+import contextlib
 import logging
 import signal
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from apps.clusters.adapters import ClusterTrust, credentials_of
 from apps.gateways.balancers import Balancers
@@ -20,9 +22,11 @@ from apps.gateways.directory import Directory, Known
 from apps.gateways.monitor import Monitor
 from apps.gateways.public import PublicPort
 from apps.gateways.sessions import Sessions
+from apps.machines import joining
 from apps.machines.actions import MACHINE_REMOVED
 from apps.machines.adapters import DatabaseLinkRegistry
 from apps.machines.models import Link as LinkRow
+from apps.tenants.threads import in_thread
 from nodeagent import dial
 from nodeagent.ports import Link
 from nodeagent.siderolink.server import SideroLinkServer
@@ -64,16 +68,16 @@ async def run(settings: Settings) -> None:
     batcher = Batcher(settings.dsn, directory)
     sessions = Sessions(engine, directory, batcher, credentials_of, lambda known: monitor.up(known))
     balancers = Balancers(engine)
+    forgetting: set[asyncio.Task[None]] = set()
 
     def seen(row: LinkRow, link: Link) -> None:
-        uuid = row.claimed_uuid
-        known = Known(link, row.organisation_id, row.machine_id, uuid)
-        before = directory.put(known)
+        known = Known(link, row.organisation_id, row.machine_id, row.claimed_uuid)
+        directory.put(known)
         for replaced in directory.others_with_key(known):
             directory.drop(replaced.link.id)
             sessions.stop(replaced.link.id)
-        if known.machine_id is not None and (before is None or before.machine_id is None):
-            batcher.registered(known)
+            batcher.registered(known, replaced.link.address)
+        batcher.registered(known, link.address)
         sessions.start(link.id)
         balancers.look()
 
@@ -81,13 +85,29 @@ async def run(settings: Settings) -> None:
         known = directory.drop(link_id)
         sessions.stop(link_id)
         if known is not None:
-            if known.machine_id is not None:
-                batcher.forget(known.machine_id)
+            batcher.forget(known)
             forget = asyncio.get_running_loop().create_task(links.forget(known.link))
             forgetting.add(forget)
             forget.add_done_callback(forgetting.discard)
 
-    forgetting: set[asyncio.Task[None]] = set()
+    def heard(kind: str, object_id: str) -> None:
+        if kind == MACHINE_REMOVED:
+            known = directory.machine(UUID(object_id))
+            if known is not None:
+                gone(known.link.id)
+        elif kind in ("cluster", "cluster-machine", "machine"):
+            balancers.look()
+
+    async def missed() -> None:
+        """Links that went while nobody listened."""
+        before = directory.all()
+        stored = await in_thread(joining.stored_links)
+        for known in before:
+            if known.link_id not in stored and directory.link(known.link.id) is known:
+                gone(known.link.id)
+        balancers.look()
+
+    monitor = Monitor(engine, directory, batcher, woke=sessions.poke, silent=sessions.silent, gone=gone)
     links = SideroLinkServer(
         engine=engine,
         registry=DatabaseLinkRegistry(seen),
@@ -97,32 +117,21 @@ async def run(settings: Settings) -> None:
         endpoint=settings.wireguard_endpoint,
         socket=settings.run / "grpc.sock",
     )
-    await links.start()  # restores peers, then listens on the overlay and on grpc.sock
-    monitor = Monitor(engine, directory, batcher, sessions.poke, gone)
-    dialing = await dial.serve(settings.run / "gateway.sock", engine.dial)
     public = PublicPort(tls_context(settings), settings.run / "core.sock", settings.run / "grpc.sock")
-
-    def heard(kind: str, object_id: str) -> None:
-        if kind == MACHINE_REMOVED:
-            for known in directory.all():
-                if str(known.machine_id) == object_id:
-                    gone(known.link.id)
-        elif kind in ("cluster", "cluster-machine", "machine"):
-            balancers.look()
-
-    try:
+    async with contextlib.AsyncExitStack() as ending:
+        ending.push_async_callback(engine.close)
+        ending.push_async_callback(links.stop)
+        ending.push_async_callback(sessions.close)
+        await links.start()  # restores peers, then listens on the overlay and on grpc.sock
+        dialing = await dial.serve(settings.run / "gateway.sock", engine.dial)
+        ending.callback(dialing.close)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(batcher.run())
             tasks.create_task(monitor.run())
             tasks.create_task(balancers.run())
-            tasks.create_task(follow_changes(settings.dsn, heard))
+            tasks.create_task(follow_changes(settings.dsn, heard, missed))
             tasks.create_task(public.serve(settings.host, settings.port))
             log.info("gateway listens on %s:%d", settings.host, settings.port)
-    finally:
-        dialing.close()
-        await sessions.close()
-        await links.stop()
-        await engine.close()
 
 
 def main(settings: Settings) -> None:

@@ -8,6 +8,7 @@ the socket that relays to it (`caller.py`).
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
 from ipaddress import ip_address
@@ -24,6 +25,8 @@ CONNECTION_LIMIT = 20_000
 
 _TLS_HANDSHAKE = 0x16
 _GRPC_PREFACE = b"PRI "
+_WORD = re.compile(r"[!-~]+")
+"""Visible ASCII: what may go back in a header."""
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +42,34 @@ class PublicPort:
 
     async def serve(self, host: str, port: int) -> None:
         """Open the port and accept until cancelled. Raises OSError when it is taken."""
-        listener = socket.create_server((host, port), family=_family(host), backlog=1024)
+        listener = socket.create_server(
+            (host, port),
+            family=_family(host),
+            backlog=1024,
+            dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+        )
         listener.setblocking(False)
-        loop = asyncio.get_running_loop()
         with listener:
-            while True:
-                await self._room.acquire()
-                try:
-                    connection, _ = await loop.sock_accept(listener)
-                except OSError as error:  # out of file descriptors: those who are connected go on
-                    self._room.release()
-                    log.warning("public port cannot accept: %s", error)
-                    await asyncio.sleep(0.1)
-                    continue
-                task = loop.create_task(self._handle(connection))
-                self._live.add(task)
-                task.add_done_callback(self._done)
+            try:
+                await self._accept(listener)
+            finally:
+                for task in self._live:
+                    task.cancel()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._room.acquire()
+            try:
+                connection, address = await loop.sock_accept(listener)
+            except OSError as error:  # out of file descriptors: those who are connected go on
+                self._room.release()
+                log.warning("public port cannot accept: %s", error)
+                await asyncio.sleep(0.1)
+                continue
+            task = loop.create_task(self._handle(connection, _plain(address[0]), address[1]))
+            self._live.add(task)
+            task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._live.discard(task)
@@ -62,7 +77,7 @@ class PublicPort:
         if not task.cancelled() and (error := task.exception()):
             log.error("public port: %r", error)
 
-    async def _handle(self, connection: socket.socket) -> None:
+    async def _handle(self, connection: socket.socket, address: str, port: int) -> None:
         connection.setblocking(False)
         try:
             async with asyncio.timeout(FIRST_BYTES_TIMEOUT):
@@ -73,10 +88,9 @@ class PublicPort:
             connection.close()
             return
         grpc = writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2" if secure else head == _GRPC_PREFACE
-        address, port = connection.getpeername()[:2] if connection.fileno() >= 0 else ("", 0)
-        caller = Caller("https" if secure else "http", address.partition("%")[0], port)
+        caller = Caller("https" if secure else "http", address, port)
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            if not grpc and not secure and not _loopback(address):
+            if not grpc and not secure and not ip_address(address).is_loopback:
                 await _redirect(reader, writer)
             else:
                 await self._relay((reader, writer), self._grpc if grpc else self._web, caller)
@@ -130,13 +144,10 @@ async def _readable(connection: socket.socket) -> None:
         loop.remove_reader(connection)
 
 
-def _loopback(address: str) -> bool:
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = parsed.ipv4_mapped if parsed.version == 6 else None
-    return (mapped or parsed).is_loopback
+def _plain(address: str) -> str:
+    """An address as people write it: without zone, and IPv4 that came over IPv6 as IPv4."""
+    parsed = ip_address(address.partition("%")[0])
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 async def _redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -144,10 +155,10 @@ async def _redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     path = [*lines[0].split(" "), "", ""][1]
     host = next((line[5:].strip() for line in lines if line.lower().startswith("host:")), "")
-    if not host or not path.startswith("/"):
-        await _answer(writer, "400 Bad Request", "This port speaks HTTPS.\n")
-    else:
+    if _WORD.fullmatch(host) and _WORD.fullmatch(path) and path.startswith("/"):
         await _answer(writer, "308 Permanent Redirect", "", f"Location: https://{host}{path}\r\n")
+    else:
+        await _answer(writer, "400 Bad Request", "This port speaks HTTPS.\n")
 
 
 async def _answer(writer: asyncio.StreamWriter, status: str, text: str, headers: str = "") -> None:

@@ -1,6 +1,7 @@
 """One task for each link: adopt the machine while it is pending, then follow what it says for as long as it says it."""
 
 import asyncio
+import contextlib
 import logging
 import uuid as uuids
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,11 @@ FIRST_RETRY, LONGEST_RETRY = 0.5, 15.0
 
 ADOPT_AGAIN = 20.0
 """Seconds to wait for the machine's second Provision before its META is written once more."""
+
+
+class WrongMachine(RuntimeError):
+    """Another machine answers at the address of this one."""
+
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +73,18 @@ class Sessions:
         if session is not None:
             session.poke()
 
+    def silent(self, link_id: str) -> None:
+        """The link is down: what runs over it will not get through."""
+        session = self._running.get(link_id)
+        if session is not None:
+            session.lose()
+
     async def close(self) -> None:
         """End all sessions."""
-        for link_id in list(self._running):
-            self.stop(link_id)
+        sessions, self._running = list(self._running.values()), {}
+        for session in sessions:
+            session.cancel()
+        await asyncio.gather(*(session.ended for session in sessions), return_exceptions=True)
 
 
 class Session:
@@ -79,47 +93,62 @@ class Session:
     def __init__(self, sessions: Sessions, link_id: str) -> None:
         self._all, self._link_id = sessions, link_id
         self._spoke = asyncio.Event()
-        self._task = asyncio.create_task(self._run())
+        self._pause = FIRST_RETRY
+        self._talk: asyncio.Timeout | None = None
+        self.ended = asyncio.create_task(self._run())
 
     def poke(self) -> None:
         """Do not wait any longer."""
         self._spoke.set()
 
+    def lose(self) -> None:
+        """Give up the connection at hand and make another."""
+        if self._talk is not None:
+            self._talk.reschedule(asyncio.get_running_loop().time())
+
     def cancel(self) -> None:
         """End."""
-        self._task.cancel()
+        self.ended.cancel()
 
     async def _run(self) -> None:
-        delay = FIRST_RETRY
         while (known := self._all.directory.link(self._link_id)) is not None:
             self._spoke.clear()
+            pause = await self._attempt(known)
             try:
-                if known.machine_id is None:
-                    await self._adopt(known)
-                    delay = ADOPT_AGAIN
-                else:
-                    await self._follow(known)
-            except errors.NodeError as error:
-                self._failed(known, error)
-                delay = FIRST_RETRY if isinstance(error, errors.WatchLost) else min(delay * 2, LONGEST_RETRY)
-            except Exception:
-                log.exception("session of link %s failed", self._link_id)
-                delay = LONGEST_RETRY
-            try:
-                async with asyncio.timeout(delay):
+                async with asyncio.timeout(pause):
                     await self._spoke.wait()
-                delay = FIRST_RETRY
+                self._pause = FIRST_RETRY
             except TimeoutError:
                 pass
+
+    async def _attempt(self, known: Known) -> float:
+        """Talk to the machine for as long as it does; then the seconds to wait before the next attempt."""
+        try:
+            async with asyncio.timeout(None) as self._talk:
+                if known.machine_id is None:
+                    await self._adopt(known)
+                    return ADOPT_AGAIN
+                await self._follow(known)
+        except (errors.NodeError, WrongMachine) as error:
+            self._failed(known, str(error))
+        except TimeoutError:
+            self._failed(known, "the link is silent")
+        except Exception:
+            log.exception("session of link %s failed", self._link_id)
+            return LONGEST_RETRY
+        finally:
+            self._talk = None
+        pause, self._pause = self._pause, min(self._pause * 2, LONGEST_RETRY)
+        return pause
 
     def _client(self, known: Known, credentials: Credentials | None) -> NodeClient:
         address = known.link.address
         return NodeClient(lambda: self._all.engine.dial(address, API_PORT), credentials, name=known.uuid)
 
-    def _failed(self, known: Known, error: errors.NodeError) -> None:
-        log.info("%s: %s", known.uuid, error)
+    def _failed(self, known: Known, reason: str) -> None:
+        log.info("%s: %s", known.uuid, reason)
         current = self._all.directory.link(self._link_id) or known
-        self._all.batcher.observe(current, {"reachable": False, "error": str(error)[:400]})
+        self._all.batcher.observe(current, {"reachable": False, "error": reason[:400]})
 
     # A pending machine
 
@@ -127,8 +156,9 @@ class Session:
         async def choose(fingerprint: str) -> Identity:
             return await in_thread(lambda: _choose(known, fingerprint))
 
-        async with self._client(known, None) as client:
-            await adopt(client, choose)
+        with contextlib.suppress(LinkRow.DoesNotExist):  # the machine became, or belongs to, another link meanwhile
+            async with self._client(known, None) as client:
+                await adopt(client, choose)
 
     # A registered one
 
@@ -146,9 +176,7 @@ class Session:
         async with self._client(known, credentials) as client:
             said = await client.identity()
             if said != known.uuid:
-                text = f"the machine at {known.link.address} says it is {said}, not {known.uuid}"
-                self._all.batcher.observe(known, {"reachable": False, "error": text})
-                return
+                raise WrongMachine(f"the machine at {known.link.address} says it is {said}, not {known.uuid}")
             version = await client.version()
             fields = {
                 "reachable": True,
@@ -163,6 +191,7 @@ class Session:
             await follow(client, lambda told: self._told(known, told))
 
     def _told(self, known: Known, fields: dict[str, Any]) -> None:
+        self._pause = FIRST_RETRY
         current = self._all.directory.link(self._link_id) or known
         self._all.batcher.observe(current, fields)
 

@@ -11,9 +11,10 @@ from django.utils import timezone
 from apps.access.actor import Actor
 from apps.access.check import check
 from apps.audit.actions import record
-from apps.machines.joining import token_hash, write_unique_token
+from apps.machines.joining import read_unique_token, token_hash, usable, write_unique_token
 from apps.machines.models import JoinToken, Link, Machine, MachineClass
 from apps.machines.selectors import parse_selector
+from apps.machines.states import token_state
 from apps.reconcile.outbox import changed, hint
 from apps.tenants.ids import uuid7
 from apps.tenants.sealing import seal, unseal
@@ -41,13 +42,8 @@ def create_join_token(
 ) -> NewToken:
     """Make a join token. The first of an organisation becomes its default. Raises ValidationError."""
     check(actor, "join-token.create", name)
-    name = name.strip()
-    if not _TOKEN_NAME.fullmatch(name):
-        raise ValidationError({"name": "Give the token a name of 1 to 40 characters."})
-    if JoinToken.objects.filter(name=name).exists():
-        raise ValidationError({"name": f"A join token named {name} exists already; choose another name."})
-    if expires_at is not None and expires_at <= timezone.now():
-        raise ValidationError({"expires_at": "This time is past; choose one in the future."})
+    name = _free_token_name(name)
+    _require_future(expires_at)
     default = make_default or not JoinToken.objects.filter(is_default=True).exists()
     if default:
         JoinToken.objects.filter(is_default=True).update(is_default=False)
@@ -64,6 +60,20 @@ def create_join_token(
     record(actor, "join-token.create", "join-token", row.id, name, expires_at=str(expires_at or ""), default=default)
     changed("join-token", row.id, actor.organisation_id)
     return NewToken(row, text)
+
+
+def _free_token_name(name: str) -> str:
+    name = name.strip()
+    if not _TOKEN_NAME.fullmatch(name):
+        raise ValidationError({"name": "Give the token a name of 1 to 40 characters."})
+    if JoinToken.objects.filter(name=name).exists():
+        raise ValidationError({"name": f"A join token named {name} exists already; choose another name."})
+    return name
+
+
+def _require_future(expires_at: datetime | None) -> None:
+    if expires_at is not None and expires_at <= timezone.now():
+        raise ValidationError({"expires_at": "This time is past; choose one in the future."})
 
 
 def reveal_join_token(actor: Actor, row: JoinToken) -> str:
@@ -95,17 +105,15 @@ def update_join_token(
 ) -> None:
     """Rename, set or clear the expiry, or make this the default. Raises ValidationError."""
     check(actor, "join-token.update", row.name)
-    if name is not None and name != row.name:
-        if not _TOKEN_NAME.fullmatch(name):
-            raise ValidationError({"name": "Give the token a name of 1 to 40 characters."})
-        if JoinToken.objects.filter(name=name).exists():
-            raise ValidationError({"name": f"A join token named {name} exists already; choose another name."})
-        row.name = name
+    if name is not None and name.strip() != row.name:
+        row.name = _free_token_name(name)
     if clear_expiry or expires_at is not None:
+        _require_future(expires_at)
         row.expires_at = expires_at
     if make_default and not row.is_default:
-        if row.revoked_at is not None:
-            raise ValidationError(f"{row.name} is revoked, so it cannot be the default join token.")
+        if not usable(row):
+            word = token_state(row, timezone.now()).word.lower()
+            raise ValidationError(f"{row.name} is {word}, so it cannot be the default join token.")
         JoinToken.objects.filter(is_default=True).update(is_default=False)
         row.is_default = True
     row.save()
@@ -150,12 +158,9 @@ def remove_machine(actor: Actor, machine: Machine) -> None:
 
 def issue_unique_token(link: Link, fingerprint: str) -> NodeUniqueToken:
     """The unique token to write into the pending machine's META; the same one on every call."""
-    if link.sealed_unique_token is not None:
-        stored = jointoken.parse_node_token(
-            unseal(bytes(link.sealed_unique_token), link.organisation_id, link.id).decode()
-        )
-        if stored is not None and stored.fingerprint == fingerprint:
-            return stored
+    stored = read_unique_token(link)
+    if stored is not None and stored.fingerprint == fingerprint:
+        return stored
     token = jointoken.new_node_token(fingerprint)
     write_unique_token(link, token)
     link.save(update_fields=["sealed_unique_token", "unique_token_hash"])

@@ -1,6 +1,8 @@
 """The link registry that the server side of links asks (`nodeagent.ports.LinkRegistry`)."""
 
+import asyncio
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
 from apps.machines import joining
 from apps.machines.models import Link as LinkRow
@@ -8,22 +10,26 @@ from apps.tenants import lookups
 from apps.tenants.scope import tenant_scope
 from apps.tenants.threads import in_thread
 from nodeagent.ports import Link, ProvisionRequest
-
-TUNNEL_PORT = 50889
-"""Port text in the name of a tunnel stream; nothing listens there."""
+from talos.siderolink import VIRTUAL_PORT
 
 
 class DatabaseLinkRegistry:
-    """Links as PostgreSQL has them. `seen` hears of each stored link before it is answered or restored."""
+    """Links as PostgreSQL has them. `seen` hears of each stored link before it is answered or restored.
+
+    Calls under one key are decided, and heard of, one after the other: a repeated call must not end with the link as it
+    was before.
+    """
 
     def __init__(self, seen: Callable[[LinkRow, Link], None]) -> None:
         self._seen = seen
+        self._deciding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def provision(self, request: ProvisionRequest, stream_alive: Callable[[str], bool]) -> Link:
         def alive(address: str) -> bool:
             return stream_alive(virtual_name(address))
 
-        return self._tell(await in_thread(lambda: joining.provision(request, alive)))
+        async with self._deciding.setdefault(request.public_key, asyncio.Lock()):
+            return self._tell(await in_thread(lambda: joining.provision(request, alive)))
 
     async def links(self) -> list[Link]:
         return [self._tell(row) for row in await in_thread(_all_links)]
@@ -36,7 +42,7 @@ class DatabaseLinkRegistry:
 
 def virtual_name(address: str) -> str:
     """The name of a tunnel stream, exactly as the machine sends it back."""
-    return f"[{address}]:{TUNNEL_PORT}"
+    return f"[{address}]:{VIRTUAL_PORT}"
 
 
 def as_link(row: LinkRow) -> Link:

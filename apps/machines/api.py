@@ -80,7 +80,7 @@ class MachineDetailSerializer(MachineSerializer):
     """A machine with everything it reports."""
 
     observation = ObservationSerializer()
-    conditions = serializers.JSONField(source="status.conditions", default=list)
+    conditions = serializers.ListField(child=serializers.DictField(), source="status.conditions", default=list)
     all_labels = serializers.SerializerMethodField(help_text="What selectors see: facts, image labels, your labels.")
     join_token = serializers.CharField(source="link.join_token.name", default=None)
 

@@ -4,6 +4,7 @@ Everything here runs in a thread of the gateway, one short transaction a call.
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -69,6 +70,8 @@ def provision(request: ProvisionRequest, stream_alive: Callable[[str], bool]) ->
     """Decide one `Provision` call and store its outcome. Raises `ProvisionRefused`."""
     try:
         unique = jointoken.parse_node_token(request.unique_token or "")
+        if unique and not unique.token:
+            unique = None  # proves nothing, so it is none
         claim = _claim(request, unique)
     except ValueError as error:
         raise ProvisionRefused("PERMISSION_DENIED", f"unauthorized: {error}") from None
@@ -85,13 +88,20 @@ def provision(request: ProvisionRequest, stream_alive: Callable[[str], bool]) ->
 
 
 def _claim(request: ProvisionRequest, unique: NodeUniqueToken | None) -> _Claim | None:
-    """Which organisation the call belongs to. A unique token that we wrote beats a join token."""
-    held = lookups.link_by_unique_token(token_hash(unique.token)) if unique and unique.token else None
+    """Which organisation the call belongs to. The unique token of a registered machine beats a join token."""
+    held = lookups.link_by_unique_token(token_hash(unique.token)) if unique else None
     token = _active_join_token(request.join_token) if request.join_token else None
+    if held and token and token[0] != held[0] and not _established(*held):
+        held = None
     if held:
         same = token if token and token[0] == held[0] else None
         return _Claim(held[0], same[1] if same else None, held[1])
     return _Claim(token[0], token[1], None) if token else None
+
+
+def _established(organisation_id: UUID, link_id: UUID) -> bool:
+    with tenant_scope(organisation_id):
+        return Link.objects.filter(id=link_id, state=Link.ESTABLISHED).exists()
 
 
 def _active_join_token(text: str) -> tuple[UUID, UUID] | None:
@@ -145,6 +155,7 @@ def _provision_in(
     if isinstance(act, Refusal):
         raise ProvisionRefused(act.code, act.text)
     link = _apply(act, claim, request, unique, by_key, registered or by_uuid)
+    link.join_token_id = claim.join_token_id or link.join_token_id
     link.talos_version, link.source = (request.talos_version or "")[:60], request.source[:64]
     _choose_transport(link, request, stream_alive)
     link.save()
@@ -185,7 +196,6 @@ def _apply(
             link = pending or _new_pending(claim, request)
             link.claimed_uuid = request.node_uuid.lower()
             link.conflict = act is Act.PEND_CONFLICT
-            link.join_token_id = claim.join_token_id or link.join_token_id
             return link
         case Act.RETURN | Act.ADOPT_TOKEN:
             assert registered is not None
@@ -209,7 +219,6 @@ def _new_pending(claim: _Claim, request: ProvisionRequest) -> Link:
         claimed_uuid=request.node_uuid.lower(),
         public_key=request.public_key,
         address=str(siderolink.random_address(siderolink.prefix())),
-        join_token_id=claim.join_token_id,
     )
 
 
@@ -247,12 +256,23 @@ def remember_endpoints(endpoints: list[tuple[UUID, UUID, str]]) -> None:
             Link.objects.filter(id=link_id).update(last_endpoint=endpoint)
 
 
-def drop_stale_pending(life: timedelta) -> set[UUID]:
-    """Remove pending links whose machine has not called for `life`; their ids."""
+def stored_links() -> set[UUID]:
+    """Ids of all links of all organisations."""
+    return {link_id for _, link_id in lookups.links()}
+
+
+def drop_stale_pending(silent: Iterable[tuple[UUID, UUID]], life: timedelta) -> set[UUID]:
+    """Remove those of the pending links (organisation, link) whose machine has not called for `life`; their ids."""
+    by_organisation: defaultdict[UUID, list[UUID]] = defaultdict(list)
+    for organisation_id, link_id in silent:
+        by_organisation[organisation_id].append(link_id)
     dropped: set[UUID] = set()
-    for organisation_id in lookups.organisations():
+    for organisation_id, ids in by_organisation.items():
         with tenant_scope(organisation_id):
-            stale = Link.objects.filter(state=Link.PENDING, provisioned_at__lt=timezone.now() - life)
-            dropped.update(stale.values_list("id", flat=True))
-            stale.delete()
+            stale = Link.objects.select_for_update().filter(
+                id__in=ids, state=Link.PENDING, provisioned_at__lt=timezone.now() - life
+            )
+            found = list(stale.values_list("id", flat=True))
+            Link.objects.filter(id__in=found).delete()
+            dropped.update(found)
     return dropped

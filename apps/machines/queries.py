@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce
 
 from apps.machines.models import LogChunk, Machine, MachineObservation
 from apps.machines.selectors import parse_selector
@@ -49,6 +51,8 @@ def search(rows: QuerySet[Machine], text: str) -> QuerySet[Machine]:
 
     Raises ValueError with the word that is not understood.
     """
+    if "\0" in text:
+        raise ValueError("a NUL character is in no name")
     for word in text.split():
         if word.startswith("label:"):
             rows = _by_label(rows, word.removeprefix("label:"))
@@ -90,24 +94,32 @@ _DERIVED = {
 
 
 def _by_label(rows: QuerySet[Machine], selector: str) -> QuerySet[Machine]:
-    for term in parse_selector(selector):
+    """Narrow by the labels of machines and, under them, of their images."""
+    for number, term in enumerate(parse_selector(selector)):
+        name = f"label_{number}"
+        rows = rows.alias(
+            **{name: Coalesce(KeyTextTransform(term.key, "labels"), KeyTextTransform(term.key, _IMAGE_LABELS))}
+        )
         if term.op == "exists":
-            rows = rows.filter(labels__has_key=term.key)
+            rows = rows.filter(**{f"{name}__isnull": False})
         elif term.op == "absent":
-            rows = rows.exclude(labels__has_key=term.key)
+            rows = rows.filter(**{f"{name}__isnull": True})
         elif term.op == "in":
-            rows = rows.filter(**{f"labels__{term.key}__in": list(term.values)})
+            rows = rows.filter(**{f"{name}__in": term.values})
         elif term.op == "notin":
-            rows = rows.exclude(**{f"labels__{term.key}__in": list(term.values)})
+            rows = rows.filter(Q(**{f"{name}__isnull": True}) | ~Q(**{f"{name}__in": term.values}))
         else:
             raise ValueError(f"{term.op} does not work in a search; use =, !=, in, notin or a bare key")
     return rows
 
 
+_IMAGE_LABELS = "observation__image_labels"
+
+
 def counts() -> dict[str, int]:
     """How many machines are in each of the derived states, and in all."""
-    rows = Machine.objects
-    return {"all": rows.count()} | {name: rows.filter(condition).count() for name, condition in _DERIVED.items()}
+    found = {name: Count("id", filter=condition) for name, condition in _DERIVED.items()}
+    return Machine.objects.aggregate(all=Count("id"), **found)
 
 
 def labels_of(machine: Machine) -> dict[str, str]:

@@ -4,12 +4,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+LENGTH_LIMIT = 1024
+"""Characters of the longest selector."""
+
 _TERM = re.compile(
     r"""\s*(?:
         (?P<absent>!)\s*(?P<absent_key>[^\s!=<>,()]+)
       | (?P<key>[^\s!=<>,()]+)\s*(?:
             (?P<set>in|notin)\s*\(\s*(?P<values>[^()]*)\)
-          | (?P<op>==|=|!=|<=|>=|<|>)\s*(?P<value>[^\s,()]*)
+          | (?P<op>==|=|!=|<=|>=|<|>)\s*(?P<value>[^\s,()=!<>]*)
         )?
     )\s*(?:,|$)""",
     re.VERBOSE,
@@ -52,6 +55,8 @@ def _number(text: str) -> float | None:
 
 def parse_selector(text: str) -> tuple[Term, ...]:
     """Read one selector; its terms must all match. Raises ValueError with the place that does not parse."""
+    if len(text) > LENGTH_LIMIT:
+        raise ValueError(f"the selector has {len(text)} characters; at most {LENGTH_LIMIT} are read")
     terms, position = [], 0
     while position < len(text):
         match = _TERM.match(text, position)

@@ -34,6 +34,11 @@ def link_by_unique_token(token_hash: bytes) -> Found | None:
     return _one("find_link_by_unique_token", token_hash)
 
 
+def links() -> list[Found]:
+    """All links of all organisations."""
+    return [(row[0], row[1]) for row in ask("list_links")]
+
+
 def link_by_address(address: str) -> Found | None:
     """The link of an overlay address."""
     return _one("find_link_by_address", address)
