@@ -210,7 +210,7 @@ def _sets(cluster: Cluster) -> list[dict[str, Any]]:
 def _etcd(cluster: Cluster) -> dict[str, Any]:
     """The control planes as etcd sees them, and how many of its members may be lost."""
     rows = queries.machines_of(cluster).filter(role=MachineSet.CONTROL_PLANE)
-    members = [
+    members: list[dict[str, Any]] = [
         {
             "name": machine_name(row.machine),
             "uuid": row.machine.uuid,

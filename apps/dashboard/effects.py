@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from django.db.models import Q
+
 from apps.clusters.decision import count, listed
 from apps.clusters.models import ClusterMachine
 from apps.clusters.observe_machine import machine_name
@@ -16,6 +18,10 @@ NAMED = 5
 """Objects named in one sentence; the others are counted."""
 
 
+MACHINES = (kinds.MACHINE_SET_NODE, *kinds.PER_MACHINE)
+"""Kinds whose id is a machine's UUID."""
+
+
 @dataclass(frozen=True)
 class Effect:
     """One sentence and how grave it is."""
@@ -24,14 +30,18 @@ class Effect:
     text: str
 
 
-def effects(review: Review) -> list[Effect]:
+def names_of(review: Review) -> dict[str, str]:
+    """What the machines that a plan is about are called, by UUID; those that have not joined are left out."""
+    uuids = [change.resource.id for change in review.plan.changes() if change.resource.type in MACHINES]
+    members = ClusterMachine.objects.filter(cluster__name=review.cluster).values("machine__uuid")
+    known = Machine.objects.filter(Q(uuid__in=uuids) | Q(uuid__in=members))
+    return {machine.uuid: machine_name(machine) for machine in known.select_related("observation")}
+
+
+def effects(review: Review, names: dict[str, str]) -> list[Effect]:
     """What the sync of a template does, gravest first."""
-    members = list(ClusterMachine.objects.filter(cluster__name=review.cluster).select_related("machine__observation"))
-    names = {row.machine.uuid: machine_name(row.machine) for row in members}
+    members = list(ClusterMachine.objects.filter(cluster__name=review.cluster).select_related("machine", "machine_set"))
     changes = review.plan.changes()
-    named = [change.resource.id for change in changes if change.resource.type == kinds.MACHINE_SET_NODE]
-    for machine in Machine.objects.filter(uuid__in=named).select_related("observation"):
-        names[machine.uuid] = machine_name(machine)
     leaving = _leaving(changes, members)
     touched = leaving | _configured(changes, members)
     found = [*_lost(leaving, names), *_taken(changes, names), *_allocated(changes), *_cluster(changes)]

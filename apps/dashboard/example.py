@@ -1,11 +1,13 @@
 """The template that the editor begins with: a cluster of the machines that are free now."""
 
 from apps.clusters.models import Cluster
+from apps.clusters.observe_machine import machine_name
 from apps.machines.models import Machine
 from talos import versions
 
 MACHINES = 5
 NAME = "my-cluster"
+NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 def example() -> str:
@@ -33,15 +35,8 @@ def example() -> str:
 
 def _machines(machines: list[Machine]) -> str:
     if not machines:
-        return "\n  # No machine is free now. Put the UUID of one that joins later here.\n  - 00000000-0000-4000-8000-000000000000\n"
-    return "\n" + "".join(f"  - {machine.uuid} # {_described(machine)}\n" for machine in machines)
-
-
-def _described(machine: Machine) -> str:
-    observed = machine.observation
-    facts = [observed.hostname, f"{observed.cores} cores" if observed.cores else ""]
-    facts.append(f"{observed.memory_mib / 1024:.0f} GB" if observed.memory_mib else "")
-    return ", ".join(fact for fact in facts if fact) or "free"
+        return f"\n  # No machine is free now. Put the UUID of one that joins later here.\n  - {NOBODY}\n"
+    return "\n" + "".join(f"  - {machine.uuid} # {machine_name(machine)}\n" for machine in machines)
 
 
 def _free_name() -> str:

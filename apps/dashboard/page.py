@@ -68,7 +68,7 @@ def in_order(rows: "QuerySet[Any]", sorts: Mapping[str, tuple[str, ...]], sort: 
 
 
 def headings(titles: Iterable[tuple[str, str]], query: str, sort: str) -> list[dict[str, str]]:
-    """The heads of a table's columns: a link that sorts by it, or the other way round; `key` is empty where none does."""
+    """The heads of a table's columns, each (sort key, title): a link that sorts by it, or the other way round."""
     heads = []
     for key, title in titles:
         current = key != "" and sort.removeprefix("-") == key

@@ -13,11 +13,13 @@ from django.views.decorators.http import require_POST
 
 from apps.access.check import allowed
 from apps.clusters import actions, queries, templates
+from apps.clusters.decision import count
 from apps.clusters.models import Cluster
 from apps.clusters.templates import Review
-from apps.dashboard.effects import effects
+from apps.dashboard.effects import effects, names_of
 from apps.dashboard.example import example
 from apps.dashboard.page import PageRequest, page, show
+from apps.reconcile.conditions import State
 from talos.template import Change, ExportError, TemplateError
 from talos.template import resources as kinds
 from talos.template.files import no_files
@@ -107,15 +109,11 @@ def template_sync(request: PageRequest) -> HttpResponse:
             context["problems"] = [Problem("error", message) for message in error.messages]
         else:
             if not dry_run:
-                messages.success(request, f"{review.cluster}: {_total(context['changes'])} synced.")
+                messages.success(request, f"{review.cluster}: {count(len(context['changes']), 'change')} synced.")
                 return redirect("cluster", request.organisation.slug, review.cluster)
             context["dry_run"] = True
     names = list(Cluster.objects.order_by("name").values_list("name", flat=True))
     return show(request, "clusters/template.html", {"text": text, "clusters": names, **context}, "template")
-
-
-def _total(changes: list[dict[str, Any]]) -> str:
-    return f"{len(changes)} change{'' if len(changes) == 1 else 's'}"
 
 
 def _checked(request: PageRequest, text: str) -> dict[str, Any]:
@@ -132,13 +130,15 @@ def _checked(request: PageRequest, text: str) -> dict[str, Any]:
     if review is not None:
         problems += [Problem("error", message, _line(text, message)) for message in review.refusals]
         problems += [Problem("warning", message, _line(text, message)) for message in review.warnings]
-    changes = [_shown(change) for change in review.plan.changes()] if review else []
-    found = effects(review) if review else []
+    errors = sum(problem.severity == "error" for problem in problems)
+    names = names_of(review) if review else {}
+    changes = [_shown(change, names) for change in review.plan.changes()] if review else []
+    found = effects(review, names) if review else []
     return {
         "review": review,
         "problems": problems,
-        "errors": sum(problem.severity == "error" for problem in problems),
-        "warnings": sum(problem.severity == "warning" for problem in problems),
+        "errors": errors,
+        "tally": _tally(errors, len(problems) - errors),
         "changes": changes,
         "effects": found,
         "destroys": any(effect.shape == "bad" for effect in found),
@@ -148,7 +148,12 @@ def _checked(request: PageRequest, text: str) -> dict[str, Any]:
     }
 
 
-def _shown(change: Change) -> dict[str, Any]:
+def _tally(errors: int, notes: int) -> list[tuple[State, str]]:
+    found: list[tuple[State, str]] = [("bad", count(errors, "error")), ("warn", count(notes, "note"))]
+    return [(shape, words) for (shape, words), number in zip(found, (errors, notes), strict=True) if number]
+
+
+def _shown(change: Change, names: dict[str, str]) -> dict[str, Any]:
     act = "create" if change.old is None else "destroy" if change.new is None else "update"
     sign, verb = ACTS[act]
     return {
@@ -157,6 +162,7 @@ def _shown(change: Change) -> dict[str, Any]:
         "verb": verb,
         "kind": WORDS[change.resource.type],
         "id": change.resource.id,
+        "name": names.get(change.resource.id, ""),
         "diff": change.diff(),
     }
 

@@ -20,6 +20,7 @@ const colours = HighlightStyle.define([
 const look = EditorView.theme({
   "&": { backgroundColor: "var(--sunken)", color: "var(--ink)", fontSize: "var(--t-s)" },
   ".cm-content": { fontFamily: "var(--mono)", caretColor: "var(--ink)" },
+  ".cm-scroller": { minHeight: "28rem", lineHeight: "1.6" },
   ".cm-gutters": { backgroundColor: "var(--sunken)", color: "var(--faint)", border: "0" },
   ".cm-activeLine": { backgroundColor: "var(--hover)" },
   "&.cm-focused": { outline: "2px solid var(--focus)", outlineOffset: "2px" },

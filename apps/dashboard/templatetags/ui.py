@@ -33,7 +33,7 @@ WORDS: dict[State, str] = {
 @cache
 def _sprite() -> SafeString:
     text = (Path(settings.ROOT) / "static" / "ui" / "icons.svg").read_text()
-    drawing = text[text.index("<svg") :].replace("<svg", '<svg class="vh" aria-hidden="true"', 1)
+    drawing = text[text.index("<svg xmlns") :].replace("<svg", '<svg class="vh" aria-hidden="true"', 1)
     return mark_safe(drawing)  # noqa: S308  our own file
 
 
@@ -189,7 +189,7 @@ def bar(parts: list[tuple[State, int]]) -> SafeString:
 @register.simple_tag
 def pips(there: int, wanted: int) -> SafeString:
     """One mark for each etcd member, dashed for those that are missing; a number stands beside it."""
-    cells = format_html_join("", "<i{}></i>", ((mark_safe("" if i < there else ' class="out"'),) for i in range(wanted)))
+    cells = format_html_join("", '<i class="{}"></i>', (("" if i < there else "out",) for i in range(wanted)))
     return format_html('<span class="pips" aria-hidden="true">{}</span>', cells)
 
 
