@@ -56,9 +56,11 @@ def web(config: Config, listen: str) -> None:
 
 
 def worker(config: Config) -> None:
-    """Reconcilers alone; needs `OMNI_REDIS_URL` to hear of work from a beat elsewhere."""
+    """Reconcilers alone. With `OMNI_REDIS_URL` they hear of work from a beat elsewhere, else they listen themselves."""
     prepare(config, "worker")
     worker_thread()
+    if not config.redis_url:
+        beat_thread()
     _wait_for_signal()
 
 

@@ -1,5 +1,9 @@
 """What a server says when it is ready."""
 
+import os
+import subprocess
+import sys
+
 import click
 import psycopg
 
@@ -8,10 +12,17 @@ from omni import keys
 from omni.config import Config
 
 
-def greet(config: Config) -> None:
-    """Print where it is and, while nobody owns it, the link for its first owner."""
+def greet(config: Config, with_join: bool = False) -> None:
+    """Print where it is and, while nobody owns it, the link for its first owner.
+
+    `with_join`: instead make an owner where there is none, and print how to sign in and how machines join.
+    """
     click.echo(f"omni is ready at {config.public_url}")
     click.echo(f"its certificate authority is {config.data / 'ca.crt'}, SHA-256 {keys.fingerprint(config)}")
+    if with_join:
+        command = [sys.executable, "-m", "omni", "admin", "welcome"]
+        subprocess.run(command, env=os.environ | config.to_env(), check=False)  # says itself what went wrong
+        return
     with psycopg.connect(config.app_dsn) as session:
         owned = session.execute("SELECT 1 FROM omni_list_organisations() LIMIT 1").fetchone()
     if not owned:

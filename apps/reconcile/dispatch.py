@@ -18,7 +18,7 @@ from apps.reconcile.outbox import WAKE_CHANNEL
 from apps.reconcile.tasks import run_due
 
 ANNOUNCE_SECONDS = 5.0  # what is due and still there is announced again after so long
-TASKS_AT_ONCE = 16
+TASKS_AT_ONCE = 16  # each runs objects until none is due
 
 
 class Dispatcher(threading.Thread):
@@ -45,15 +45,10 @@ class Dispatcher(threading.Thread):
         with psycopg.connect(**session_parameters(), autocommit=True) as session:
             session.execute(f"LISTEN {WAKE_CHANNEL}")
             while not self._stopping.is_set():
-                announce()
-                wait = engine.next_due_in()
+                due, next_in = engine.outlook(TASKS_AT_ONCE)
                 connections.close_all()
-                seconds = ANNOUNCE_SECONDS if not wait else min(wait, ANNOUNCE_SECONDS)
+                for _ in range(due):
+                    run_due.delay()
+                seconds = ANNOUNCE_SECONDS if next_in is None else min(next_in, ANNOUNCE_SECONDS)
                 with suppress(StopIteration):
                     next(session.notifies(timeout=seconds, stop_after=1))
-
-
-def announce() -> None:
-    """Send a task for each due object, up to as many as are useful at once."""
-    for _ in range(engine.count_due(TASKS_AT_ONCE)):
-        run_due.delay()

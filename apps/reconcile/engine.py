@@ -98,33 +98,24 @@ def delay(attempts: int) -> float:
     return min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(attempts - 1, 20)) * random.uniform(0.8, 1.2)  # noqa: S311
 
 
-def next_due_in() -> float | None:
-    """Seconds until the next object that nobody runs is due (0 if one is), None if there is none."""
+def outlook(limit: int) -> tuple[int, float | None]:
+    """How many objects wait to be run now, counted up to `limit`, and in how many seconds the next one is due.
+
+    Both at one instant, so that no object falls between. Objects that somebody runs are in neither.
+    """
+    free = f"(lease IS NULL OR lease NOT IN ({LIVE_LEASES}))"
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT min(greatest(0, extract(epoch FROM due_at - clock_timestamp())))::float FROM reconcile_outbox
-            WHERE lease IS NULL OR lease NOT IN ({LIVE_LEASES})
-            """  # noqa: S608 (a constant)
-        )
-        row = cursor.fetchone()
-    return row[0] if row else None
-
-
-def count_due(limit: int) -> int:
-    """How many objects are due and not run by anybody, counted up to `limit`."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT count(*) FROM (
-                SELECT 1 FROM reconcile_outbox WHERE due_at <= clock_timestamp()
-                AND (lease IS NULL OR lease NOT IN ({LIVE_LEASES})) LIMIT %s
-            ) AS due
-            """,  # noqa: S608 (a constant)
+            SELECT (SELECT count(*) FROM (
+                SELECT 1 FROM reconcile_outbox WHERE due_at <= statement_timestamp() AND {free} LIMIT %s
+            ) AS due), (SELECT extract(epoch FROM min(due_at) - statement_timestamp())::float
+                FROM reconcile_outbox WHERE due_at > statement_timestamp() AND {free})
+            """,  # noqa: S608 (constants)
             [limit],
         )
-        row = cursor.fetchone()
-    return row[0] if row else 0
+        due, next_in = cursor.fetchone() or (0, None)
+    return due, next_in
 
 
 def _finish(claim: Claim, again_in: float | None, error: str) -> None:

@@ -47,6 +47,30 @@ def signin_link(config: Config, email: str, organisation: str) -> None:
     click.echo(new_signin_link(config, email, organisation))
 
 
+@admin.command(hidden=True)
+@installation("data", "database_url", "listen", "url", "advertise")
+def welcome(config: Config) -> None:
+    """Print what `make run` prints: how to sign in, and how machines join; makes what is missing for it."""
+    with _database(config):
+        from apps.access.actor import system
+        from apps.accounts.identity import places
+        from apps.machines.actions import create_join_token, reveal_join_token
+        from apps.machines.joinpage import join_arguments
+        from apps.machines.models import JoinToken
+        from apps.tenants.scope import tenant_scope
+
+        organisation_id, owner = _owner("")
+        slug = next(place.slug for place in places(owner) if place.organisation_id == organisation_id)
+        actor = system(organisation_id, "omni admin")
+        with tenant_scope(organisation_id):
+            row = JoinToken.objects.filter(is_default=True).first()
+            token = reveal_join_token(actor, row) if row else create_join_token(actor, "default").token
+        arguments = join_arguments(token).kernel_arguments
+    click.echo(f"sign in (once, within an hour)   {new_signin_link(config, owner.email)}")
+    click.echo(f"how machines join                {config.public_url}/o/{slug}/join")
+    click.echo(f"kernel arguments for Talos       {arguments}")
+
+
 def new_signin_link(config: Config, email: str = "", organisation: str = "") -> str:
     """A link that signs somebody in once: `email`, or an owner. Raises ClickException."""
     with _database(config):

@@ -45,5 +45,6 @@ FLAGS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
         "--database-url", help="A PostgreSQL of yours, as a role that owns nothing; embedded without it."
     ),
     "owner_database_url": click.option("--owner-database-url", help="The same as the role that owns the tables."),
+    "redis_url": click.option("--redis-url", help="A Redis or Valkey that carries tasks between processes."),
     "log": click.option("--log", type=click.Choice(["console", "json"]), help="Form of the logs [console]."),
 }

@@ -8,12 +8,13 @@ from omni.cli.options import installation
 from omni.config import Config
 
 SERVER = ("data", "listen", "url", "advertise", "wireguard_port", "database_url", "owner_database_url", "log")
-ROLE = ("data", "database_url", "log")
+ROLE = ("data", "database_url", "redis_url", "log")
 
 
 @click.command()
 @installation(*SERVER)
-def serve(config: Config) -> None:
+@click.option("--welcome", is_flag=True, help="When ready, print how to sign in and how machines join.")
+def serve(config: Config, welcome: bool) -> None:
     """Run the whole control plane: database, pages, API, reconcilers, and everything machines talk to.
 
     One command, one process tree, one data folder. Ctrl-C ends all of it; it may also be killed at any time. At the
@@ -28,7 +29,7 @@ def serve(config: Config) -> None:
 
     async def run() -> None:
         async with running(config):
-            greet(config)
+            greet(config, with_join=welcome)
             await until_signal()
             click.echo("stopping", err=True)
 
@@ -60,7 +61,10 @@ def web(config: Config, bind: str) -> None:
 @click.command()
 @installation(*ROLE)
 def worker(config: Config) -> None:
-    """Run reconcilers alone. Any number may run; they hear of work through OMNI_REDIS_URL."""
+    """Run reconcilers alone. Any number may run: the database sees to it that none works on what another one does.
+
+    With OMNI_REDIS_URL they take tasks from there, and `omni beat` must run; without it they listen to the database.
+    """
     from omni import programs
 
     programs.worker(config)
@@ -69,9 +73,11 @@ def worker(config: Config) -> None:
 @click.command()
 @installation(*ROLE)
 def beat(config: Config) -> None:
-    """Run timers and the dispatcher alone. One is enough; two do no harm."""
+    """Run timers and the dispatcher alone, for workers that take tasks from OMNI_REDIS_URL. One is enough."""
     from omni import programs
 
+    if not config.redis_url:
+        raise click.UsageError("beat speaks to workers through OMNI_REDIS_URL; without it they need no beat")
     programs.beat(config)
 
 

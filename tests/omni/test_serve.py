@@ -33,15 +33,15 @@ class Installation:
         self.environment = os.environ | flags | {"OMNI_WIREGUARD_PORT": str(free_port(socket.SOCK_DGRAM))}
         self.server: subprocess.Popen[str] | None = None
 
-    def serve(self) -> str:
-        """Start, and return what it says until it is ready."""
-        command = [sys.executable, "-m", "omni", "serve"]
+    def serve(self, *flags: str, until: str = "authority") -> str:
+        """Start, and return what it says until it says `until`."""
+        command = [sys.executable, "-m", "omni", "serve", *flags]
         self.server = subprocess.Popen(
             command, env=self.environment, stdout=subprocess.PIPE, stderr=self.log(), text=True, start_new_session=True
         )
         assert self.server.stdout is not None
         said = ""
-        while "authority" not in said:
+        while until not in said:
             line = self.server.stdout.readline()
             assert line, f"serve ended: {(self.data.parent / 'log').read_text()}"
             said += line
@@ -130,7 +130,9 @@ def test_it_serves_is_killed_serves_again_and_stops(installation: Installation) 
     installation.server.wait()
     wait_gone(tree)
 
-    installation.serve()
+    said = installation.serve("--welcome", until="kernel arguments")
+    assert f"https://127.0.0.1:{installation.port}/o/default/join" in said
+    assert f"siderolink.api=grpc://127.0.0.1:{installation.port}?jointoken=" in said
     with installation.client(headers={"Authorization": f"Bearer {token}"}) as client:
         assert client.get("/api/v1/organisations").json()["items"][0]["slug"] == "default"
     second = installation.command("serve")

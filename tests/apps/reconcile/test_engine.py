@@ -76,10 +76,10 @@ def test_again_in_sets_the_next_look(lease: Lease, reconcile: Callable[..., None
     reconcile(lambda organisation, thing: Outcome(again_in=30))
     hint_thing()
     assert engine.run_due(lease) == 1
-    wait = engine.next_due_in()
-    assert wait is not None
-    assert 25 < wait <= 30
-    assert engine.count_due(10) == 0
+    due, next_in = engine.outlook(10)
+    assert due == 0
+    assert next_in is not None
+    assert 25 < next_in <= 30
 
 
 def test_a_failure_is_stored_and_repeated_later(lease: Lease, reconcile: Callable[..., None]) -> None:
@@ -116,7 +116,7 @@ def test_what_a_dead_worker_held_is_free_at_once_and_a_living_ones_is_not(
     assert claim is not None
     hint("thing", claim.object_id, ORGANISATION)
     assert engine.claim_next(lease) is None
-    assert engine.next_due_in() is None
+    assert engine.outlook(10) == (0, None)
     crashed.close()
     again = wait_for_claim(lease)
     assert again.object_id == claim.object_id
