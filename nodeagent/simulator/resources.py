@@ -76,7 +76,7 @@ def pretty_size(size: int) -> str:
         if value < 1000:
             break
         value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{value:.1f} {unit}" if value < 10 and unit != "B" else f"{value:.0f} {unit}"
 
 
 def hardware(machine: Hardware, uuid: str) -> Content:

@@ -65,7 +65,8 @@ async def test_a_caller_from_the_lan_only_reads_and_configures():
             with pytest.raises(errors.Denied):
                 await client.get(types.MACHINE_CONFIG, "v1alpha1")
             await client.apply_configuration(JOIN)
-        assert machine.boot and machine.boot.maintenance
+        assert machine.boot
+        assert machine.boot.maintenance
 
 
 async def test_talos_1_12_serves_only_its_few_calls():
@@ -148,7 +149,8 @@ async def test_a_bad_configuration_is_refused(data: bytes, complaint: str):
             await client.wait_for_answer(5)
             with pytest.raises(errors.Invalid, match=complaint):
                 await client.apply_configuration(data)
-        assert machine.boot and machine.boot.maintenance
+        assert machine.boot
+        assert machine.boot.maintenance
 
 
 async def test_documents_of_a_newer_talos_are_unknown():
