@@ -1,5 +1,7 @@
 """What machines say, cut to what the tables take: one that talks nonsense must not keep others from being written."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from typing import Any
