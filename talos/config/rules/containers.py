@@ -14,7 +14,7 @@ _NAME = re.compile("[a-z0-9-]+")
 _MOUNT_OPTIONS = ("ro", "rw", "noexec", "nosuid", "nodev", "noatime", "rbind", "rshared")
 _NETWORK_CONDITIONS = ("addresses", "connectivity", "hostname", "etcfiles")
 _REPOSITORY = re.compile("[a-z0-9_./-]{2,255}")
-_REGISTRY = re.compile(r"[A-Za-z0-9._~:-]+(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
+_REGISTRY = re.compile(r"[A-Za-z0-9._~-]+|[A-Za-z0-9._~:-]*:[0-9]*|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
 _TAG = re.compile("[A-Za-z0-9_.-]{1,128}")
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
@@ -55,13 +55,11 @@ def _image(name: str, image: str) -> Iterator[str]:
         yield "image is required"
         return
     repository, at_sign, digest = image.partition("@")
-    if not at_sign:
-        head, colon, tag = repository.rpartition(":")
-        if colon and "/" not in tag:
-            repository = head
-        else:
-            tag = "latest"
-    if not _is_repository(repository) or not (_DIGEST.fullmatch(digest) if at_sign else _TAG.fullmatch(tag)):
+    tag = "latest"
+    head, colon, tail = repository.rpartition(":")
+    if colon and "/" not in tail:
+        repository, tag = head, tail
+    if not (_is_repository(repository) and _TAG.fullmatch(tag) and (not at_sign or _DIGEST.fullmatch(digest))):
         yield f"invalid image reference {quote(image)}: could not parse reference: {image}"
     elif not at_sign:
         yield Warn(

@@ -241,6 +241,8 @@ class Struct(Type):
     def merge(self, left: Decoded, right: Decoded, *, replace: bool = False) -> Decoded:
         if replace and right is not None:
             return copy(right)
+        if left is None and right is None:
+            return None
         left, right = left or {}, right or {}
         result = {}
         for field in self.fields:
