@@ -7,7 +7,7 @@ import logging
 
 import grpc
 
-from nodeagent.simulator import kubernetes, sequences
+from nodeagent.simulator import kubelet, sequences
 from nodeagent.simulator.boot import Boot, Next
 from nodeagent.simulator.configuration import is_address
 from nodeagent.simulator.disk import Disk
@@ -117,6 +117,6 @@ class Machine:
         def check() -> None:
             silent = self.boot is None or self.boot.node_ready is None
             if silent and boot.cluster is not None:
-                kubernetes.lose_node(boot.cluster.objects, boot.hostname)
+                kubelet.lose_node(boot.cluster.objects, boot.hostname)
 
         asyncio.get_running_loop().call_later(self.timings.node_lost, check)

@@ -7,7 +7,7 @@ import base64
 import logging
 from typing import TYPE_CHECKING, Any
 
-from nodeagent.simulator import kubernetes
+from nodeagent.simulator import kubelet, kubernetes
 from nodeagent.simulator.configuration import Configuration, fingerprint
 from nodeagent.simulator.disk import EtcdData
 from nodeagent.simulator.etcd import EtcdError
@@ -85,7 +85,7 @@ async def reconfigure(boot: Boot, old: Configuration) -> None:
         authority = config.kubernetes_ca
         assert authority is not None, "the machine has a Kubernetes node"
         cluster = await boot.machine.world.kubernetes(fingerprint(authority.crt))
-        kubernetes.register_node(boot, cluster.objects, ready=True)
+        kubelet.register_node(boot, cluster.objects, ready=True)
 
 
 # --- etcd
@@ -160,7 +160,7 @@ def _without_etcd(boot: Boot) -> None:
 
 async def _control_plane(boot: Boot) -> None:
     """The static pods of a control plane; the first of them is the Kubernetes API."""
-    for pod in kubernetes.STATIC_PODS:
+    for pod in kubelet.STATIC_PODS:
         boot.set_static_pod(f"kube-system/{pod}-{boot.hostname}", ready=False)
     await asyncio.sleep(boot.machine.timings.static_pods)
     data, authority = boot.machine.disk.contents.etcd, boot.config.kubernetes_ca
@@ -169,7 +169,7 @@ async def _control_plane(boot: Boot) -> None:
         return
     boot.kubernetes = kubernetes.KubernetesApi(boot, cluster)
     await boot.kubernetes.open()
-    for pod in kubernetes.STATIC_PODS:
+    for pod in kubelet.STATIC_PODS:
         boot.set_static_pod(f"kube-system/{pod}-{boot.hostname}", ready=True)
     await boot.machine.world.kubernetes_up(fingerprint(authority.crt), boot, cluster)
 
@@ -186,8 +186,8 @@ async def _kubelet(boot: Boot) -> None:
         return
     cluster = await boot.machine.world.kubernetes(fingerprint(authority.crt))
     boot.cluster = cluster
-    kubernetes.register_node(boot, cluster.objects, ready=False)
+    kubelet.register_node(boot, cluster.objects, ready=False)
     boot.set_node_ready(False)
     await asyncio.sleep(timings.node_ready)
-    kubernetes.register_node(boot, cluster.objects, ready=True)
+    kubelet.register_node(boot, cluster.objects, ready=True)
     boot.set_node_ready(True)

@@ -56,6 +56,9 @@ class Relay:
         async with self._boot.machine.channel(self.api) as channel:
             stub = link_pb2_grpc.WireGuardOverGRPCServiceStub(channel)
             while True:
+                if not await _connected(channel):
+                    await asyncio.sleep(CREATE_RETRY)
+                    continue
                 try:
                     await self._stream(stub)
                 except grpc.aio.AioRpcError as error:
@@ -64,9 +67,6 @@ class Relay:
                         if not self._comes_back:  # the timer that should restart it never fires
                             return
                         await asyncio.sleep(RESTART_PAUSE)
-                        continue
-                    if error.code() is grpc.StatusCode.UNAVAILABLE and error.initial_metadata() is None:
-                        await asyncio.sleep(CREATE_RETRY)
                         continue
                 # The end of a stream shows when the next packet does not get through; that one is lost.
                 await self._packets.get()
@@ -91,3 +91,14 @@ class Relay:
             with contextlib.suppress(asyncio.CancelledError, grpc.RpcError, asyncio.InvalidStateError):
                 await sender
             stream.cancel()
+
+
+async def _connected(channel: grpc.aio.Channel) -> bool:
+    """Connect if need be; whether that went well."""
+    while True:
+        state = channel.get_state(try_to_connect=True)
+        if state is grpc.ChannelConnectivity.READY:
+            return True
+        if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+            return False
+        await channel.wait_for_state_change(state)

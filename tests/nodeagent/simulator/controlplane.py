@@ -104,10 +104,13 @@ class ControlPlane:
 
 
 @contextlib.asynccontextmanager
-async def control_plane(registry: Registry | None = None) -> AsyncIterator[ControlPlane]:
+async def control_plane(
+    registry: Registry | None = None, key: bytes | None = None, port: int = 0
+) -> AsyncIterator[ControlPlane]:
+    """A new one, or with the registry, key and port of a former one the same after a restart."""
     registry = registry or Registry()
-    engine = UserspaceEngine(os.urandom(32), str(siderolink.server_address()), ("127.0.0.1", 0))
-    host, port = engine.udp_address or ("", 0)
+    engine = UserspaceEngine(key or os.urandom(32), str(siderolink.server_address()), ("127.0.0.1", 0))
+    host, udp_port = engine.udp_address or ("", 0)
     path = new_socket_path()
     server = SideroLinkServer(
         engine=engine,
@@ -115,7 +118,7 @@ async def control_plane(registry: Registry | None = None) -> AsyncIterator[Contr
         events=registry,
         logs=registry,
         trust=registry,
-        endpoint=f"{host}:{port}",
+        endpoint=f"{host}:{udp_port}",
         socket=path,
     )
     await server.start()
@@ -123,7 +126,7 @@ async def control_plane(registry: Registry | None = None) -> AsyncIterator[Contr
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await dial.join((reader, writer), await asyncio.open_unix_connection(str(path)))
 
-    public = await asyncio.start_server(relay, "127.0.0.1", 0)
+    public = await asyncio.start_server(relay, "127.0.0.1", port)
     address = public.sockets[0].getsockname()
     try:
         yield ControlPlane(registry, engine, server, f"grpc://{address[0]}:{address[1]}?jointoken={TOKEN}")

@@ -1,10 +1,13 @@
 """SideroLink from a machine's side, against the real server and engine."""
 
 import asyncio
+import contextlib
+import os
 
 import pytest
 
 from nodeagent.simulator import link as link_module
+from nodeagent.simulator import tunnel
 from talos.gen.machine import machine_pb2
 from talos.resources import types
 from tests.nodeagent.simulator.bench import Bench, bench, config, in_stage, next_boot
@@ -84,6 +87,23 @@ async def test_a_reboot_takes_a_new_key():
         keys = {request.public_key for request in cp.registry.requests}
         assert len(keys) == 2
         assert all(request.unique_token is None for request in cp.registry.requests)
+
+
+async def test_a_tunnel_comes_back_after_a_restart_of_the_server(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tunnel, "CREATE_RETRY", 0.1)
+    registry, key = Registry(), os.urandom(32)
+    async with contextlib.AsyncExitStack() as stack:
+        async with control_plane(registry, key) as cp:
+            b = await stack.enter_async_context(bench(api=cp.api + "&grpc_tunnel=true"))
+            machine = await linked(cp, b)
+            boot = await in_stage(machine, "maintenance")
+        asked = len(registry.requests)
+        port = int(cp.api.partition("?")[0].rpartition(":")[2])
+        async with control_plane(registry, key, port) as again:
+            boot.kernel_log.talos("something to send")
+            async with again.client(machine.hardware.uuid) as client:
+                await client.wait_for_answer(30)
+        assert len(registry.requests) == asked, "the same link, without provisioning"
 
 
 async def test_another_uuid_is_another_machine():
