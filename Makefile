@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 DATA ?= data
-LISTEN ?= 127.0.0.1:8443
+LISTEN ?= 0.0.0.0:8443
 DIR ?= tests/vectors
 
 VENV := .venv
