@@ -3,10 +3,10 @@
 import asyncio
 import sys
 
-from tests.peers import configs, siderolink
+from tests.peers import configs, machine, siderolink
 from tests.peers.report import Report
 
-SUITES = {"configs": configs.run, "siderolink": siderolink.run}
+SUITES = {"configs": configs.run, "siderolink": siderolink.run, "machine": machine.run}
 
 
 async def main() -> int:
