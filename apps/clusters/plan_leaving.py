@@ -30,7 +30,9 @@ def leave(facts: Facts, now: datetime, look: Look) -> Decision[Step]:
         # The call may still be at work; what it leaves behind is judged below, after it had its time.
         if facts.open.kind == "install" and within(facts.open.tried_at, now, SHOW):
             return look.stop("leaving", "work", f"Waiting for {facts.name} to end its installation.", SOON)
-        return look.do("leaving", Close(f"{facts.name} leaves.", error="given up: the machine leaves the cluster"))
+        written = facts.open.kind in ("install", "upgrade") and facts.live.system_disk != ""
+        error = "" if written else "given up: the machine leaves the cluster"
+        return look.do("leaving", Close(f"{facts.name} leaves.", error))
     if facts.live.mode == "maintenance":
         return _leave_in_maintenance(facts, facts.live, now, look)
     return _wipe(facts, facts.live, now, look)

@@ -7,7 +7,7 @@ from apps.clusters import picking, store
 from apps.clusters.models import Cluster, ClusterMachine, MachineSetNode
 from apps.clusters.observe_cluster import seen_of
 from apps.machines.models import Machine, MachineClass
-from talos import semver, template
+from talos import semver, template, versions
 from talos.template import Plan, ReadFile, Resource, Template
 from talos.template import resources as kinds
 
@@ -89,9 +89,12 @@ def _set_change_refusals(old: Resource, new: Resource) -> Iterator[str]:
 def _cluster_refusals(resource: Resource, cluster: Cluster | None) -> Iterator[str]:
     if resource.spec["features"].get("disk_encryption"):
         yield "features.diskEncryption is not supported yet: leave it out"
+    wanted = resource.spec["talos_version"]
+    if wanted in versions.DENIED_TALOS and (cluster is None or cluster.talos_version != wanted):
+        yield f"Talos {wanted} was published broken: take another version"
     if cluster is None:
         return
-    wants, first = semver.parse(resource.spec["talos_version"]), semver.parse(cluster.initial_talos_version)
+    wants, first = semver.parse(wanted), semver.parse(cluster.initial_talos_version)
     if (wants.major, wants.minor) < (first.major, first.minor):
         yield f"talos.version {wants} is older than {first}, with which the cluster began: its configs would not fit"
 
@@ -115,7 +118,8 @@ def _removal_refusal(resource: Resource) -> str:
 
 def _machine_refusals(planned: Plan) -> Iterator[str]:
     """Machines that are new in the cluster and could never be taken as they are."""
-    versions = [item for item in (*planned.create, *(c.resource for c in planned.update)) if item.type == kinds.CLUSTER]
+    written = [*planned.create, *(change.resource for change in planned.update)]
+    clusters = [item for item in written if item.type == kinds.CLUSTER]
     picked = [resource for resource in planned.create if resource.type == kinds.MACHINE_SET_NODE]
     known = Machine.objects.filter(uuid__in=[resource.id for resource in picked])
     for machine in known.select_related("observation", "link", "cluster_machine__cluster"):
@@ -123,7 +127,7 @@ def _machine_refusals(planned: Plan) -> Iterator[str]:
         seen, member = seen_of(machine), getattr(machine, "cluster_machine", None)
         if member is not None and member.cluster.name == resource.cluster and member.leaving_at is None:
             continue  # put back before it was sent away
-        talos_version = versions[0].spec["talos_version"] if versions else _talos_version(resource.cluster)
+        talos_version = clusters[0].spec["talos_version"] if clusters else _talos_version(resource.cluster)
         sentence, state = picking.blocker(machine.uuid, seen, talos_version)
         if state == "bad":
             yield sentence.rstrip(".")

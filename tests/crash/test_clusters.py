@@ -74,3 +74,28 @@ def test_dies_after_each_step(world: World, talos: str) -> None:
     text = template([1], [2], talos=talos, kubernetes=TALOS[talos])
     at_every_point(world, lambda: lab.sync(text), lab.ready, created)
     at_every_point(world, lab.destroy, lab.gone, destroyed)
+
+
+def test_destroyed_at_any_moment_of_its_creation(world: World) -> None:
+    """Whatever was done to the machines by then, they come back clean."""
+    lab = Lab(world)
+    for number in (1, 2):
+        world.join(number)
+    machines, etcd, now = copy.deepcopy((world.machines, world.etcd, world.now))
+    turns, ready = 0, False
+    while not ready:
+        world.machines, world.etcd, world.now = copy.deepcopy((machines, etcd, now))
+        try:
+            with transaction.atomic():
+                lab.sync(template([1], [2]))
+                for _ in range(turns):
+                    world.turn()
+                ready = lab.ready()
+                lab.destroy()
+                world.run(lab.gone)
+                assert all(machine.config is None for machine in world.machines.values())
+                assert all(machine.stage == "maintenance" for machine in world.machines.values())
+                raise Undo
+        except Undo:
+            turns += 1
+    assert turns > 5

@@ -173,3 +173,14 @@ def test_a_reset_that_fails_drains_no_more_in_the_end() -> None:
     assert first is not None
     assert fifth is not None
     assert (first.graceful, fifth.graceful) == (True, False)  # type: ignore[attr-defined]
+
+
+def test_a_machine_installed_on_its_way_out_is_rebooted_from_its_disk() -> None:
+    """So that the next cluster finds it running what is on its disk."""
+    leaving = replace(OPEN, leaving=True, live=DISK)
+    ended = plan(replace(leaving, open=Call("install", LONG_AGO, "b1", FRESH.image, 1)), NOW).step
+    assert ended is not None
+    assert ended.kind == "close"
+    assert ended.error == ""  # type: ignore[attr-defined]
+    assert kind(plan(replace(leaving, installed=installed("b1")), NOW)) == "reboot"
+    assert kind(plan(replace(leaving, installed=installed("b0")), NOW)) == "release"

@@ -18,7 +18,7 @@ import yaml
 from django.db import connection
 from django.utils import timezone
 
-from apps.clusters import credentials, kubernetes, node, reconcile_cluster, reconcile_machine
+from apps.clusters import credentials, kubernetes, machine_acts, node, reconcile_cluster, reconcile_machine
 from apps.clusters.cluster_steps import EtcdMember, Kubernetes
 from apps.clusters.machine_steps import Live, Silent
 from apps.clusters.models import ClusterMachine
@@ -129,7 +129,7 @@ class World:
         monkeypatch.setattr(kubernetes, "status", self.kubernetes_status)
         monkeypatch.setattr(kubernetes, "delete_node", self.delete_node)
         monkeypatch.setattr(credentials, "new_secrets", bundle_for)
-        for module in (reconcile_cluster, reconcile_machine):
+        for module in (reconcile_cluster, reconcile_machine, machine_acts):
             monkeypatch.setattr(module, "tenant_scope", self.scope)
 
     # The clock and the fates
@@ -231,14 +231,18 @@ class World:
     def run(self, until: Callable[[], bool], turns: int = 300) -> None:
         """Reconcile until something is so, as the engine does; time passes by five seconds a turn."""
         for _ in range(turns):
-            self.tick()
-            self.report()
-            for kind, object_id in self.due():
-                self.reconcile(kind, object_id)
-                self._check()
+            self.turn()
             if until():
                 return
         raise AssertionError(f"it did not come to that: {self.describe()}")
+
+    def turn(self) -> None:
+        """Time passes, and everything that is due is reconciled once."""
+        self.tick()
+        self.report()
+        for kind, object_id in self.due():
+            self.reconcile(kind, object_id)
+            self._check()
 
     def due(self) -> list[tuple[str, UUID]]:
         return list(Outbox.objects.filter(kind__in=KINDS).order_by("id").values_list("kind", "object_id"))
