@@ -337,8 +337,9 @@ class Boot:
 
     async def next_status(self) -> None:
         """Wait for whatever may change MachineStatus, the end of this boot included."""
+        changed = self._changed
         await asyncio.sleep(0)  # after the end there is nothing to wait for, but others have work to do
-        await self._changed.wait()
+        await changed.wait()
 
     def required_services(self) -> list[str]:
         required = ["apid", "machined", "kubelet"]
