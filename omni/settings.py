@@ -92,6 +92,7 @@ DATABASES = {
         "HOST": _dsn.get("host", ""),
         "PORT": _dsn.get("port", ""),
         "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,  # when the database restarts, what lies in the pool is broken
         "OPTIONS": {"pool": {"min_size": 1, "max_size": 20, "timeout": 5}},
     }
 }

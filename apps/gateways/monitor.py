@@ -18,7 +18,7 @@ from nodeagent.wireguard.engine import KEEPALIVE, Engine, PeerState
 
 INTERVAL = 2.0
 DETAIL_INTERVAL = 30.0
-"""Seconds between writes of what changes all the time: counters, last handshake, last endpoint."""
+"""Seconds between writes of what changes all the time: counters, last handshake."""
 
 HANDSHAKE_AGE = 275.0
 """Seconds after which a handshake proves nothing any more (SideroLink: 180 + 5 + 90)."""
@@ -90,11 +90,11 @@ class Monitor:
             if up or known.link.id in self._up or clock - self._started >= GRACE:
                 self._report(known, peer, up, details)
         self.connected = connected
+        await self._keep_endpoints(peers)
         if details:
             self._detailed = clock
             self._seen = {key: seen for key, seen in self._seen.items() if key in peers}
             self._up = {link_id: up for link_id, up in self._up.items() if self._directory.link(link_id)}
-            await self._keep_endpoints(peers)
             await self._drop_pending()
 
     def _alive(self, peer: PeerState, now: float, clock: float) -> bool:
