@@ -1,11 +1,12 @@
 """Embedded PostgreSQL: one server of our own, on a unix socket inside the data folder, as a child of this process.
 
 The socket's folder is open to its owner only, so PostgreSQL trusts whoever reaches it. PostgreSQL refuses to run as
-root; started by root it runs in a user namespace of its own or, where containers forbid that, as `nobody` with the one
-capability that lets it pass folders. It stops cleanly when its parent dies, even by SIGKILL.
+root; started by root it runs in a user namespace of its own or, where containers forbid that, as `nobody` with the
+capabilities that let it pass folders. It stops cleanly when its parent dies, even by SIGKILL.
 """
 
 import os
+import pwd
 import re
 import select
 import shutil
@@ -63,7 +64,7 @@ class Postgres:
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_as_other_than_root(self.data), str(programs / "postgres"), "-D", str(self.data), *flags],
+                [*_command(self.data), str(programs / "postgres"), "-D", str(self.data), *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -94,7 +95,7 @@ class Postgres:
         options = ["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C"]
         if self.settings.get("fsync") == "off":
             options.append("--no-sync")
-        command = [*_as_other_than_root(self.data), str(programs / "initdb"), "-D", str(self.data), *options]
+        command = [*_command(self.data), str(programs / "initdb"), "-D", str(self.data), *options]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             shutil.rmtree(self.data, ignore_errors=True)
@@ -186,24 +187,35 @@ def _version(folder: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def _as_other_than_root(data: Path) -> list[str]:
+def _command(data: Path) -> list[str]:
     """What to put before a PostgreSQL command so that it may run, and ends with its parent.
 
-    The files' owner decides for a folder that was used before: root's own need the user namespace.
+    PostgreSQL wants a user that is not root and has a name. Where we are not one, a user namespace makes us `nobody` to
+    it while files stay ours; root without that becomes `nobody`. A folder that was used before is used the same way.
     """
     ending = ["setpriv", "--pdeathsig", "INT"]
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and _has_name(os.geteuid()):
         return [*ending, "--"]
-    namespace = ["unshare", "--user", "--map-user=1000", "--"]
-    if data.stat().st_uid == 0:
+    namespace = ["unshare", "--user", f"--map-user={NOBODY}", "--"]
+    if data.stat().st_uid == os.geteuid():
         if subprocess.run([*namespace, "true"], capture_output=True).returncode == 0:
             return [*namespace, *ending, "--"]
+        if os.geteuid() != 0:
+            raise PostgresError(f"user {os.geteuid()} has no name, which PostgreSQL wants; add it to /etc/passwd")
         if (data / "PG_VERSION").exists():
-            raise PostgresError(f"{data} is root's, and this system forbids user namespaces; chown it to {NOBODY}")
+            raise PostgresError(f"{data} is root's, and this system forbids user namespaces; chown -R it to {NOBODY}")
         os.chown(data, NOBODY, NOBODY)
     folders = "+dac_override,+dac_read_search"
     identity = [f"--reuid={data.stat().st_uid}", f"--regid={data.stat().st_gid}", "--clear-groups"]
-    return [*ending[:1], *identity, f"--inh-caps={folders}", f"--ambient-caps={folders}", *ending[1:], "--"]
+    return ["setpriv", *identity, f"--inh-caps={folders}", f"--ambient-caps={folders}", *ending[1:], "--"]
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def _processes_in(folder: Path) -> Iterator[int]:
