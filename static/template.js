@@ -2,7 +2,7 @@
 import { edit } from "./vendor/editor.js";
 
 const form = document.getElementById("template-form");
-const panel = document.getElementById("check");
+const panel = document.getElementById("verdict");
 const editor = edit(form.querySelector("[data-editor]"), changed);
 let timer = 0;
 let asked = 0;

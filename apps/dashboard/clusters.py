@@ -11,10 +11,12 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 
 from apps.access.check import allowed
-from apps.clusters import actions, queries, states
+from apps.clusters import actions, picking, queries, states
 from apps.clusters.models import Cluster, ClusterMachine, MachineSet, MachineSetNode
+from apps.clusters.observe_cluster import seen_of
 from apps.clusters.observe_machine import machine_name
 from apps.dashboard.page import PageRequest, headings, in_order, page, show
+from apps.machines import queries as machines
 from apps.machines.models import Machine
 from apps.machines.states import Shown
 from apps.reconcile.conditions import WORST_FIRST, State
@@ -97,7 +99,7 @@ def cluster_list(request: PageRequest) -> HttpResponse:
         "everything": Cluster.objects.count(),
         "more": urlencode({"q": query, "sort": sort, "from": more}) if more < total else "",
         "columns": headings(COLUMNS, query, sort),
-        "free": Machine.objects.filter(cluster_machine=None, observation__stage="maintenance").count(),
+        "free": machines.counts()["free"],
         "can_create": allowed(request.actor, "template.sync"),
     }
     if first:
@@ -166,15 +168,15 @@ def cluster_machines(request: PageRequest, name: str) -> HttpResponse:
 
 def _overview(request: PageRequest, cluster: Any) -> dict[str, Any]:
     status = getattr(cluster, "status", None)
-    conditions = list(status.conditions) if status else []
-    blocking = [item for item in conditions if item["state"] != "ok"]
-    blocking.sort(key=lambda item: WORST_FIRST.index(item["state"]))
+    conditions = [
+        {**item, "title": states.STEPS.get(item["name"], item["name"].capitalize())}
+        for item in (status.conditions if status else [])
+    ]
     steps = states.progress(status) if status else []
     return {
         "cluster": cluster,
         "state": states.cluster_state(cluster),
-        "blocking": blocking[:2],
-        "more_blocking": max(0, len(blocking) - 2),
+        "blocking": _blocking(conditions),
         "conditions": conditions,
         "creating": status is None or (status.ready_at is None and cluster.deleting_at is None),
         "steps": steps,
@@ -183,6 +185,13 @@ def _overview(request: PageRequest, cluster: Any) -> dict[str, Any]:
         "etcd": _etcd(cluster),
         "can_config": allowed(request.actor, "cluster.config"),
     }
+
+
+def _blocking(conditions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What to say first: what is wrong, gravest first; else the one thing that everything after it waits for."""
+    wrong = [item for item in conditions if item["state"] in ("bad", "ask", "off", "warn")]
+    wrong.sort(key=lambda item: WORST_FIRST.index(item["state"]))
+    return wrong[:2] or [item for item in conditions if item["state"] != "ok"][:1]
 
 
 def _sets(cluster: Cluster) -> list[dict[str, Any]]:
@@ -258,22 +267,25 @@ def _members(cluster: Cluster) -> dict[str, Any]:
 def _picked(cluster: Cluster, taken: set[str]) -> list[Member]:
     """Machines that were picked for the cluster and are not part of it yet."""
     nodes = MachineSetNode.objects.filter(machine_set__cluster=cluster).exclude(machine_uuid__in=taken)
-    known = {
-        machine.uuid: machine
-        for machine in Machine.objects.filter(uuid__in=nodes.values("machine_uuid")).select_related("observation")
-    }
+    rows = machines.machines().filter(uuid__in=nodes.values("machine_uuid"))
+    known = {machine.uuid: machine for machine in rows}
     return [
         Member(
             uuid=node.machine_uuid,
             name=machine_name(known[node.machine_uuid]) if node.machine_uuid in known else node.machine_uuid[:8],
             role=node.machine_set.role,
             set_name=node.machine_set.name.removeprefix(f"{cluster.name}-"),
-            state=Shown("wait", "Picked", "The machine is not part of the cluster yet; its conditions say why."),
+            state=_awaited(cluster, node.machine_uuid, known.get(node.machine_uuid)),
             since=node.created_at.isoformat(),
             joined=node.machine_uuid in known,
         )
         for node in nodes.select_related("machine_set").order_by("machine_set__role", "machine_uuid")
     ]
+
+
+def _awaited(cluster: Cluster, uuid: str, machine: Machine | None) -> Shown:
+    sentence, state = picking.blocker(uuid, seen_of(machine) if machine else None, cluster.talos_version)
+    return Shown(state, "Picked", sentence) if sentence else Shown("work", "Picked", "It is taken in a moment.")
 
 
 @page("cluster.config")
