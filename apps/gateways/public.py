@@ -108,6 +108,7 @@ class PublicPort:
             upstream = await asyncio.open_unix_connection(sock=await caller.connect(target))
         except OSError:
             if target == self._web:
+                await _head(client[0])
                 await _answer(client[1], "503 Service Unavailable", "The web process is starting. Try again shortly.\n")
             return
         await join(client, upstream)
@@ -150,9 +151,14 @@ def _plain(address: str) -> str:
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
-async def _redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _head(reader: asyncio.StreamReader) -> list[str]:
+    """The lines of a request's head. It is read even for a fixed answer: closing unread data would reset that."""
     async with asyncio.timeout(FIRST_BYTES_TIMEOUT):
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        return (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+
+
+async def _redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    lines = await _head(reader)
     path = [*lines[0].split(" "), "", ""][1]
     host = next((line[5:].strip() for line in lines if line.lower().startswith("host:")), "")
     if _WORD.fullmatch(host) and _WORD.fullmatch(path) and path.startswith("/"):

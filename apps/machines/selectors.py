@@ -61,7 +61,7 @@ def parse_selector(text: str) -> tuple[Term, ...]:
     while position < len(text):
         match = _TERM.match(text, position)
         if match is None or match.end() == position:
-            raise ValueError(f"the selector “{text}” does not parse at “{text[position:]}”")
+            raise ValueError(f"the selector “{text}” does not parse at “{text[position:].strip()}”")
         terms.append(_term(match))
         position = match.end()
     if not terms:

@@ -1,0 +1,265 @@
+"""The public port: what the first bytes of a connection decide."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from apps.gateways import public
+from apps.gateways.public import PublicPort
+from nodeagent import tls
+from nodeagent.caller import Caller, caller_of
+from nodeagent.dial import Stream
+from talos import pki
+from tests.apps.gateways.lab import free_port
+
+HOST = "127.0.0.1"
+GET = b"GET /a HTTP/1.1\r\nHost: omni.example.com\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+@dataclass
+class Front:
+    """The public port with two servers behind it that say who they are, then echo."""
+
+    port: int
+    folder: Path
+    roots: bytes
+    callers: list[Caller | None] = field(default_factory=list)
+
+    async def connect(self, tls_protocols: list[str] | None = None, host: str = HOST) -> Stream:
+        context = None
+        if tls_protocols is not None:
+            context = ssl.create_default_context(cadata=self.roots.decode())
+            if tls_protocols:
+                context.set_alpn_protocols(tls_protocols)
+        return await asyncio.open_connection(host, self.port, ssl=context)
+
+    async def say(self, data: bytes, tls_protocols: list[str] | None = None) -> bytes:
+        """Everything that is answered to some bytes and the end of them."""
+        reader, writer = await self.connect(tls_protocols)
+        writer.write(data)
+        if writer.can_write_eof():
+            writer.write_eof()
+        answer = await reader.read(len(b"web:" + data)) if tls_protocols is not None else await reader.read()
+        writer.close()
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def opened(*roles: str, host: str = HOST) -> AsyncIterator[Front]:
+    with tempfile.TemporaryDirectory(prefix="omni-") as name:
+        folder, now = Path(name), datetime.now(UTC)
+        authority = pki.kubernetes_ca(now)
+        context = tls.server_context(pki.kube_apiserver(authority, now, [ip_address(HOST)]))
+        front = Front(free_port(socket.SOCK_STREAM), folder, authority.crt)
+
+        def server(role: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]:
+            async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                front.callers.append(caller_of(writer.get_extra_info("peername")))
+                writer.write(f"{role}:".encode())
+                while data := await reader.read(65536):
+                    if data.startswith(b"bye"):
+                        break
+                    writer.write(data)
+                writer.close()
+
+            return echo
+
+        servers = [await asyncio.start_unix_server(server(role), str(folder / role)) for role in roles]  # type: ignore[arg-type]
+        serving = asyncio.create_task(PublicPort(context, folder / "web", folder / "grpc").serve(host, front.port))
+        await asyncio.sleep(0)  # it listens before it waits
+        try:
+            yield front
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            for one in servers:
+                one.close()
+
+
+BOTH = ("web", "grpc")
+
+
+@pytest.mark.parametrize(
+    ("protocols", "role"),
+    [(["h2"], "grpc"), (["http/1.1"], "web"), (["h2", "http/1.1"], "web"), ([], "web"), (["acme-tls/1"], "web")],
+)
+async def test_inside_tls_the_protocol_decides(protocols: list[str], role: str) -> None:
+    async with opened(*BOTH) as front:
+        if protocols == ["acme-tls/1"]:
+            with contextlib.suppress(ssl.SSLError):  # some versions of OpenSSL end the handshake instead
+                assert (await front.say(b"hello", protocols)).startswith(b"web:")
+            return
+        assert (await front.say(b"hello", protocols)).startswith(f"{role}:".encode())
+        assert front.callers[0] is not None
+        assert (front.callers[0].scheme, front.callers[0].address) == ("https", HOST)
+
+
+async def test_without_tls_grpc_is_told_by_its_preface() -> None:
+    async with opened(*BOTH) as front:
+        assert await front.say(PREFACE) == b"grpc:" + PREFACE
+        assert front.callers[0] is not None
+        assert (front.callers[0].scheme, front.callers[0].address) == ("http", HOST)
+
+
+async def test_plain_http_is_relayed_on_loopback() -> None:
+    async with opened(*BOTH) as front:
+        assert await front.say(GET) == b"web:" + GET
+
+
+async def test_first_bytes_may_come_in_pieces() -> None:
+    async with opened(*BOTH) as front:
+        for data, role in ((PREFACE, b"grpc:"), (GET, b"web:")):
+            reader, writer = await front.connect()
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in data[:5]:
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0.01)
+            writer.write(data[5:])
+            writer.write_eof()
+            assert await reader.read() == role + data
+            writer.close()
+
+
+@pytest.mark.parametrize("tls_protocols", [None, ["http/1.1"]])
+async def test_when_the_server_ends_the_client_hears_of_it(tls_protocols: list[str] | None) -> None:
+    """A server that closes an idle connection must not leave the browser with a dead one."""
+    async with opened(*BOTH) as front:
+        reader, writer = await front.connect(tls_protocols)
+        writer.write(b"bye and more")
+        async with asyncio.timeout(5):
+            assert await reader.read() == b"web:"
+        writer.close()
+
+
+async def test_who_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public, "FIRST_BYTES_TIMEOUT", 0.1)
+    async with opened(*BOTH) as front:
+        for start in (b"", b"GE", b"\x16", b"\x16\x03\x01\x02\x00"):
+            reader, writer = await front.connect()
+            writer.write(start)
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
+        assert front.callers == []
+        assert await front.say(GET) == b"web:" + GET
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x16garbage that is no handshake at all" * 10, b"\x16\x03\x01\xff\xff" + b"\0" * 9000]
+)
+async def test_garbage_ends_the_connection_and_nothing_else(data: bytes) -> None:
+    async with opened(*BOTH) as front:
+        reader, writer = await front.connect()
+        writer.write(data)
+        writer.write_eof()
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        assert front.callers == []
+        assert await front.say(GET) == b"web:" + GET
+
+
+async def test_who_closes_at_once_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with opened(*BOTH) as front:
+        for _ in range(20):
+            _, writer = await front.connect()
+            writer.transport.abort()
+        assert await front.say(GET) == b"web:" + GET
+    assert "public port" not in caplog.text
+
+
+async def test_while_the_web_process_starts() -> None:
+    async with opened("grpc") as front:
+        answer = await front.say(GET)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Try again shortly" in answer
+        assert await front.say(PREFACE) == b"grpc:" + PREFACE
+
+
+async def test_while_the_grpc_server_starts() -> None:
+    async with opened("web") as front:
+        with contextlib.suppress(ConnectionResetError):
+            assert await front.say(PREFACE) == b""
+
+
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every caller is from another network."""
+    monkeypatch.setattr(public, "_plain", lambda address: "192.0.2.7")
+
+
+async def test_plain_http_from_elsewhere_is_sent_to_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere(monkeypatch)
+    async with opened(*BOTH) as front:
+        answer = await front.say(b"GET /a?b=c HTTP/1.1\r\nHost: omni.example.com:8443\r\nCookie: secret\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 308 ")
+        assert b"\r\nLocation: https://omni.example.com:8443/a?b=c\r\n" in answer
+        assert b"secret" not in answer
+        assert front.callers == []
+        assert await front.say(PREFACE) == b"grpc:" + PREFACE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\nSet-Cookie: b\r\n\r\n",
+        b"GET /\nSet-Cookie:b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+)
+async def test_what_cannot_be_redirected(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    elsewhere(monkeypatch)
+    async with opened(*BOTH) as front:
+        answer = await front.say(data)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"Set-Cookie" not in answer
+
+
+async def test_an_endless_head_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere(monkeypatch)
+    async with opened(*BOTH) as front:
+        reader, writer = await front.connect()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                writer.write(b"X: " + b"y" * 10_000 + b"\r\n")
+                await writer.drain()
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_connections_beyond_the_limit_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public, "CONNECTION_LIMIT", 1)
+    async with opened(*BOTH) as front:
+        first, writer = await front.connect()
+        writer.write(GET)
+        assert await first.readexactly(4) == b"web:"
+        second = asyncio.create_task(front.say(GET))
+        done, _ = await asyncio.wait({second}, timeout=0.1)
+        assert not done
+        writer.close()
+        assert await second == b"web:" + GET
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this kernel has no IPv6")
+async def test_the_ipv6_wildcard_takes_ipv4_too() -> None:
+    async with opened(*BOTH, host="::") as front:
+        assert await front.say(GET) == b"web:" + GET
+        assert front.callers[0] is not None
+        assert front.callers[0].address == HOST
+
+
+def test_addresses_as_people_write_them() -> None:
+    assert public._plain("::ffff:192.0.2.7") == "192.0.2.7"
+    assert public._plain("fe80::1%eth0") == "fe80::1"
+    assert public._plain("2001:DB8::1") == "2001:db8::1"
