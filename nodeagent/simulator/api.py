@@ -126,6 +126,7 @@ class _Dispatcher(grpc.GenericRpcHandler):
         async def unary(request: Any, context: grpc.aio.ServicerContext) -> Message:
             try:
                 call, implementation = admit(context)
+                context.add_done_callback(call.boot.answering())
                 return await routing.unary(call, path, request, implementation, output)
             except Refusal as refusal:
                 await context.abort(refusal.code, refusal.details)

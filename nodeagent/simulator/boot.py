@@ -8,6 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
     from nodeagent.simulator.machine import Machine
 
 log = logging.getLogger(__name__)
+
+
+LAST_WORDS = 0.1
+"""Seconds between the end of a sequence and the end of the boot."""
+PATIENCE = 2.0
+"""Seconds that an answer may take to get out."""
 
 
 class Stage(StrEnum):
@@ -83,6 +90,8 @@ class Boot:
         self.node_ready: bool | None = None
         """Of the Kubernetes node; None while the machine has none."""
         self.static_pods: dict[str, bool] = {}
+        self._unanswered = 0
+        self._answered = asyncio.Event()
         self.applying = asyncio.Lock()
         self.installing = asyncio.Lock()
         self._trial: asyncio.Task[Any] | None = None
@@ -173,6 +182,25 @@ class Boot:
         """End the boot now. Nothing of it runs on, not even the caller's own task for long."""
         if not self._end.done():
             self._end.set_result(then)
+
+    def answering(self) -> Callable[..., None]:
+        """An API call began; call the result when its answer is out."""
+        self._unanswered += 1
+
+        def done(*_: object) -> None:
+            self._unanswered -= 1
+            self._answered.set()
+            self._answered = asyncio.Event()
+
+        return done
+
+    async def last_words(self) -> None:
+        """Let out what was said last: answers of calls, events, log lines."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while self._unanswered:
+                    await self._answered.wait()
+        await asyncio.sleep(LAST_WORDS)
 
     async def run_until_end(self) -> Next:
         """Wait for the end, then stop every task."""

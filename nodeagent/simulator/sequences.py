@@ -171,13 +171,8 @@ async def _kexec(boot: Boot, sequence: Sequence) -> None:
     async with sequence.phase("kexec"):
         boot.enter(Stage.REBOOTING)
     boot.events.publish(events_pb2.RestartEvent(cmd=_KEXEC), sequence.actor_id)
-    await _flush()
+    await boot.last_words()
     boot.finish(Next.REBOOT)
-
-
-async def _flush() -> None:
-    """Let the last events and log lines out, as machined does before it stops."""
-    await asyncio.sleep(0.1)
 
 
 async def reboot(boot: Boot, sequence: Sequence) -> None:
@@ -185,7 +180,7 @@ async def reboot(boot: Boot, sequence: Sequence) -> None:
     async with sequence.phase("stopServices"):
         await node.stop(boot)
     boot.events.publish(events_pb2.RestartEvent(cmd=_RESTART), sequence.actor_id)
-    await _flush()
+    await boot.last_words()
     boot.finish(Next.REBOOT)
 
 
@@ -194,7 +189,7 @@ async def shutdown(boot: Boot, sequence: Sequence) -> None:
     async with sequence.phase("stopServices"):
         await node.stop(boot)
     boot.events.publish(events_pb2.RestartEvent(cmd=_POWER_OFF), sequence.actor_id)
-    await _flush()
+    await boot.last_words()
     boot.finish(Next.POWER_OFF)
 
 
@@ -227,7 +222,7 @@ def reset(order: ResetOrder) -> Body:
         boot.events.publish(
             events_pb2.RestartEvent(cmd=_RESTART if order.then is Next.REBOOT else _POWER_OFF), sequence.actor_id
         )
-        await _flush()
+        await boot.last_words()
         boot.finish(order.then)
 
     return body
