@@ -22,7 +22,7 @@ Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWrite
 """Opens a byte stream to one port of one machine. Raises OSError."""
 
 MAINTENANCE_NAME = "maintenance-service.talos.dev"
-"""Common name of the certificate that every machine without configuration makes for itself (Talos)."""
+"""Common name of the certificate that a Talos machine without configuration makes for itself; others give none."""
 
 CHUNK = 64 * 1024
 
@@ -199,9 +199,11 @@ async def relay(plain: tuple[asyncio.StreamReader, asyncio.StreamWriter], tls: T
 
 
 def require_maintenance(tls: TlsStream) -> None:
-    """Raises NotInMaintenance when the certificate shown is not that of a machine without configuration."""
+    """Raises NotInMaintenance when the certificate shown is not that of a machine without configuration: issued by an
+    authority without a name, made for this boot alone. That of a configured machine comes from its cluster's."""
     certificate = tls.peer_certificate()
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME) if certificate else []
-    if [name.value for name in names] != [MAINTENANCE_NAME]:
+    known = all(name.value == MAINTENANCE_NAME for name in names)
+    if certificate is None or list(certificate.issuer) or not known:
         shown = certificate.subject.rfc4514_string() if certificate else "no certificate"
         raise NotInMaintenance(f"expected a machine without configuration, but it shows {shown!r}")

@@ -7,15 +7,16 @@ import tarfile
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
 import grpc
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from nodeagent import tls
 from nodeagent.tlsbridge import new_socket_path
-from talos import pki, resources
+from talos import certificates, pki, resources
 from talos.gen import common_pb2, storage_pb2, storage_pb2_grpc
 from talos.gen.cosi import state_pb2, state_pb2_grpc
 from talos.gen.machine import (
@@ -204,9 +205,10 @@ async def serve(node: FakeNode, identity: CertKey, client_ca: bytes | None = Non
         path.unlink(missing_ok=True)
 
 
-def maintenance_identity() -> CertKey:
-    """What a machine without configuration shows."""
-    return issue_server(pki.talos_ca(NOW), tls.MAINTENANCE_NAME)
+def maintenance_identity(name: str = tls.MAINTENANCE_NAME) -> CertKey:
+    """What a machine without configuration shows: a certificate of an authority without a name."""
+    ca = certificates.self_signed_ca([], Ed25519PrivateKey.generate(), NOW, NOW + timedelta(days=1))
+    return pki.apid_server(ca, name, NOW, [ip_address("127.0.0.1")])
 
 
 def issue_server(ca: CertKey, name: str, address: str = "127.0.0.1") -> CertKey:

@@ -11,6 +11,7 @@ from nodeagent import errors
 from nodeagent.channel import Credentials
 from nodeagent.client import Mode, NodeClient
 from nodeagent.kubeconfigtar import first_member
+from nodeagent.tls import MAINTENANCE_NAME
 from talos import pki, resources
 from talos.gen.cosi import state_pb2
 from talos.gen.machine import machine_pb2
@@ -197,16 +198,18 @@ async def test_a_resource_that_cannot_be_read_is_an_error_not_a_crash(node: Fake
 # --- connections and trust ----------------------------------------------------------------------------------------
 
 
-async def test_a_machine_in_maintenance_is_recognised_by_its_certificate(node: FakeNode) -> None:
+@pytest.mark.parametrize("name", [MAINTENANCE_NAME, ""])
+async def test_a_machine_in_maintenance_is_recognised_by_its_certificate(node: FakeNode, name: str) -> None:
     async with (
-        fakenode.serve(node, fakenode.maintenance_identity()) as served,
+        fakenode.serve(node, fakenode.maintenance_identity(name)) as served,
         NodeClient(served.connect, None) as client,
     ):
         assert (await client.version()).platform == "metal"
 
 
-async def test_a_configured_machine_is_not_taken_for_one_in_maintenance(node: FakeNode) -> None:
-    identity = fakenode.issue_server(CA, "m-1")
+@pytest.mark.parametrize("name", ["m-1", MAINTENANCE_NAME])
+async def test_a_configured_machine_is_not_taken_for_one_in_maintenance(node: FakeNode, name: str) -> None:
+    identity = fakenode.issue_server(CA, name)
     async with fakenode.serve(node, identity) as served, NodeClient(served.connect, None, name="m-1") as client:
         with pytest.raises(errors.WrongTrust, match="without configuration"):
             await client.version()
