@@ -126,7 +126,8 @@ class _Dispatcher(grpc.GenericRpcHandler):
         async def unary(request: Any, context: grpc.aio.ServicerContext) -> Message:
             try:
                 call, implementation = admit(context)
-                context.add_done_callback(call.boot.answering())
+                answered = call.boot.answering()
+                context.add_done_callback(lambda _: answered())  # type: ignore[arg-type]  # stubs lack this type
                 return await routing.unary(call, path, request, implementation, output)
             except Refusal as refusal:
                 await context.abort(refusal.code, refusal.details)

@@ -183,11 +183,11 @@ class Boot:
         if not self._end.done():
             self._end.set_result(then)
 
-    def answering(self) -> Callable[..., None]:
+    def answering(self) -> Callable[[], None]:
         """An API call began; call the result when its answer is out."""
         self._unanswered += 1
 
-        def done(*_: object) -> None:
+        def done() -> None:
             self._unanswered -= 1
             self._answered.set()
             self._answered = asyncio.Event()
