@@ -194,3 +194,37 @@ def test_every_change_is_audited_in_its_transaction(api: Api, organisation: Orga
     assert [(r["object_name"], r["request_id"], r["actor_kind"]) for r in rows] == [("new@example.com", "r-9", "token")]
     with tenant_scope(organisation.id):
         assert AuditRecord.objects.filter(verb="member.invite").count() == 1
+
+
+def test_members_from_invitation_to_removal(api: Api, organisation: Organisation) -> None:
+    client = api("owner")
+    invited = client.post(f"{ACME}/members", {"email": "New@example.com", "role": "reader"}).json()
+    assert invited["sign_in_path"].startswith("/accounts/link/")
+    path = f"{ACME}/members/{invited['member']['id']}"
+    seen = client.get(path)
+    assert (seen.json()["email"], seen.json()["role"]) == ("new@example.com", "reader")
+    assert client.patch(path, {"role": "admin"}, headers={"If-Match": seen["ETag"]}).json()["role"] == "admin"
+    assert client.patch(path, {"role": "reader"}, headers={"If-Match": seen["ETag"]}).status_code == 412
+    assert client.delete(path, headers={"If-Match": seen["ETag"]}).status_code == 412
+    assert client.delete(path).status_code == 204
+    assert client.get(path).status_code == 404
+    owner = client.get(f"{ACME}/members").json()["items"][0]
+    last = client.delete(f"{ACME}/members/{owner['id']}")
+    assert last.status_code == 400
+    assert "last owner" in last.json()["detail"]
+
+
+def test_tokens_are_ones_own_except_for_admins(api: Api) -> None:
+    reader, admin = api("reader"), api("admin")
+    made = reader.post(f"{ACME}/api-tokens", {"name": "ci", "role": "reader"}).json()
+    assert made["secret"].startswith("omni_")
+    assert {t["user"] for t in reader.get(f"{ACME}/api-tokens").json()["items"]} == {"reader@acme.example.com"}
+    assert len(admin.get(f"{ACME}/api-tokens").json()["items"]) == 3
+    assert reader.post(f"{ACME}/api-tokens", {"name": "up", "role": "operator"}).status_code == 400
+    theirs = next(t for t in admin.get(f"{ACME}/api-tokens").json()["items"] if t["role"] == "admin")
+    assert reader.post(f"{ACME}/api-tokens/{theirs['id']}/revoke").status_code == 404
+    revoked = admin.post(f"{ACME}/api-tokens/{made['id']}/revoke")
+    assert revoked.json()["revoked_at"] is not None
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {made['secret']}")
+    assert client.get("/api/v1/me").status_code == 401
