@@ -142,7 +142,6 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
         **_overview(request, cluster),
         **_members(cluster),
         "can_destroy": allowed(request.actor, "cluster.destroy"),
-        "can_export": allowed(request.actor, "template.export"),
         "can_download": allowed(request.actor, "cluster.kubeconfig"),
         "cli": f"omni clusters get {name}\nomni cluster template export {name}",
     }
@@ -184,6 +183,7 @@ def _overview(request: PageRequest, cluster: Any) -> dict[str, Any]:
         "sets": _sets(cluster),
         "etcd": _etcd(cluster),
         "can_config": allowed(request.actor, "cluster.config"),
+        "can_export": allowed(request.actor, "template.export"),
     }
 
 

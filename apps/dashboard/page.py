@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils.http import urlencode
 
 from apps.access.actor import Actor
-from apps.access.check import Denied, check
+from apps.access.check import Denied, allowed, check
 from apps.accounts.authentication import session_identity
 from apps.accounts.identity import Place, actor_in, new_request_id, places, source_of
 from apps.tenants.scope import tenant_scope
@@ -90,5 +90,6 @@ def show(
         "actor": request.actor,
         "section": section,
         "live": live,
+        "sees_join": allowed(request.actor, "join-token.list"),
     }
     return render(request, template, {**frame, **context}, status=status)

@@ -11,7 +11,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from apps.access.check import allowed
+from apps.access.check import allowed, check
 from apps.clusters import actions, queries, templates
 from apps.clusters.decision import count
 from apps.clusters.models import Cluster
@@ -20,6 +20,7 @@ from apps.dashboard.effects import effects, names_of
 from apps.dashboard.example import example
 from apps.dashboard.page import PageRequest, page, show
 from apps.reconcile.conditions import State
+from talos import template
 from talos.template import Change, ExportError, TemplateError
 from talos.template import resources as kinds
 from talos.template.files import no_files
@@ -56,14 +57,16 @@ class Problem:
 def template_editor(request: PageRequest) -> HttpResponse:
     """The editor with an example, or with an existing cluster (`?cluster=`) to change."""
     name = request.GET.get("cluster", "")
+    if name:
+        check(request.actor, "template.export", f"cluster {name}")
     text = _exported(name) if name else example()
-    context = {
-        "text": text,
-        "editing": name,
-        "clusters": list(Cluster.objects.order_by("name").values_list("name", flat=True)),
-        **_checked(request, text),
-    }
-    return show(request, "clusters/template.html", context, "template")
+    return show(request, "clusters/template.html", _editor(request, text, editing=name), "template")
+
+
+def _editor(request: PageRequest, text: str, **more: Any) -> dict[str, Any]:
+    names = Cluster.objects.order_by("name").values_list("name", flat=True)
+    can_export = allowed(request.actor, "template.export")
+    return {"text": text, "clusters": list(names) if can_export else [], **_checked(request, text), **more}
 
 
 @page("template.export")
@@ -96,7 +99,7 @@ def template_check(request: PageRequest) -> HttpResponse:
 def template_sync(request: PageRequest) -> HttpResponse:
     """Sync the text, provided that its plan is still the one that was shown; with `dry-run` change nothing."""
     text, dry_run = request.POST.get("template", ""), "dry-run" in request.POST
-    context = _checked(request, text)
+    context = _editor(request, text)
     review: Review | None = context["review"]
     if review is not None and not dry_run and request.POST.get("plan") != context["digest"]:
         problem = "Nothing was changed: what is stored changed since this plan was shown. Read it again, then sync."
@@ -112,24 +115,13 @@ def template_sync(request: PageRequest) -> HttpResponse:
                 messages.success(request, f"{review.cluster}: {count(len(context['changes']), 'change')} synced.")
                 return redirect("cluster", request.organisation.slug, review.cluster)
             context["dry_run"] = True
-    names = list(Cluster.objects.order_by("name").values_list("name", flat=True))
-    return show(request, "clusters/template.html", {"text": text, "clusters": names, **context}, "template")
+    return show(request, "clusters/template.html", context, "template")
 
 
 def _checked(request: PageRequest, text: str) -> dict[str, Any]:
     """Everything that the page says about a template."""
-    problems: list[Problem] = []
-    review: Review | None = None
-    if len(text) > LONGEST:
-        problems.append(Problem("error", f"The template has {len(text):,} characters; {LONGEST:,} are taken here."))
-    else:
-        try:
-            review = templates.review(text, no_files)
-        except TemplateError as error:
-            problems += [Problem("error", message, _line(text, message)) for message in leaves(str(error))]
-    if review is not None:
-        problems += [Problem("error", message, _line(text, message)) for message in review.refusals]
-        problems += [Problem("warning", message, _line(text, message)) for message in review.warnings]
+    can_sync = allowed(request.actor, "template.sync")
+    review, problems = _judged(text, with_plan=can_sync)
     errors = sum(problem.severity == "error" for problem in problems)
     names = names_of(review) if review else {}
     changes = [_shown(change, names) for change in review.plan.changes()] if review else []
@@ -142,10 +134,29 @@ def _checked(request: PageRequest, text: str) -> dict[str, Any]:
         "changes": changes,
         "effects": found,
         "destroys": any(effect.shape == "bad" for effect in found),
-        "exists": review is not None and Cluster.objects.filter(name=review.cluster).exists(),
         "digest": _digest(changes),
-        "can_sync": allowed(request.actor, "template.sync"),
+        "can_sync": can_sync,
     }
+
+
+def _judged(text: str, with_plan: bool) -> tuple[Review | None, list[Problem]]:
+    """The plan and what speaks against it. A plan shows stored patches, so only who may sync gets one."""
+    if len(text) > LONGEST:
+        return None, [Problem("error", f"The template has {len(text):,} characters; {LONGEST:,} are taken here.")]
+    review: Review | None = None
+    try:
+        if with_plan:
+            review = templates.review(text, no_files)
+            refusals, warnings = review.refusals, review.warnings
+        else:
+            parsed, _ = templates.read(text, no_files)
+            refusals, warnings = template.problems(parsed), template.warnings(parsed)
+    except TemplateError as error:
+        return None, [Problem("error", message, _line(text, message)) for message in leaves(str(error))]
+    return review, [
+        *(Problem("error", message, _line(text, message)) for message in refusals),
+        *(Problem("warning", message, _line(text, message)) for message in warnings),
+    ]
 
 
 def _tally(errors: int, notes: int) -> list[tuple[State, str]]:
