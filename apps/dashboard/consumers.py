@@ -1,5 +1,6 @@
 """Telling an open page what changed: kind and id only. The page fetches what it shows, with its own permission."""
 
+import time
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -25,12 +26,17 @@ KINDS = {
 }
 """Kinds a page may hear of, and the verb that each needs."""
 
+RECHECK_SECONDS = 10.0
+"""A listener's session and role are looked at again with a change, at most so often."""
 
-def _actor(user: Any, slug: str) -> Actor | None:
-    organisation_id = organisation_by_slug(slug)
-    if organisation_id is None or not isinstance(user, User) or not user.is_active:
+
+def _actor(scope: dict[str, Any]) -> Actor | None:
+    """Who listens, while their session, account and membership last."""
+    session, user = scope["session"], scope["user"]
+    if not isinstance(user, User) or not session.exists(session.session_key or ""):
         return None
-    return actor_in(Identity(user), organisation_id, new_request_id(), "")
+    organisation_id = organisation_by_slug(scope["url_route"]["kwargs"]["slug"])
+    return organisation_id and actor_in(Identity(user), organisation_id, new_request_id(), "")
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
@@ -39,25 +45,35 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     groups: list[str] | None = None
 
     async def connect(self) -> None:
-        kinds = [
-            kind for kind in parse_qs(self.scope["query_string"].decode()).get("kinds", [""])[0].split(",") if kind
-        ]
-        slug = self.scope["url_route"]["kwargs"]["slug"]
-        actor = await database_sync_to_async(_actor)(self.scope["user"], slug)
-        if actor is None or not all(kind in KINDS and allowed(actor, KINDS[kind]) for kind in kinds):
+        given = parse_qs(self.scope["query_string"].decode()).get("kinds", [""])[0]
+        self._kinds = [kind for kind in given.split(",") if kind]
+        self._joined: list[str] = []
+        actor = await self._permitted()
+        if actor is None:
             await self.close(code=4403)
             return
-        self._joined = [group(actor.organisation_id, kind) for kind in kinds] + [EVERYBODY]
+        self._joined = [group(actor.organisation_id, kind) for kind in self._kinds] + [EVERYBODY]
         for name in self._joined:
             await self.channel_layer.group_add(name, self.channel_name)
         await self.accept()
 
+    async def _permitted(self) -> Actor | None:
+        """Who listens, with the session and the role as they are now; None when they may not (any more)."""
+        self._checked = time.monotonic()
+        actor = await database_sync_to_async(_actor)(self.scope)
+        if actor is None or not all(kind in KINDS and allowed(actor, KINDS[kind]) for kind in self._kinds):
+            return None
+        return actor
+
     async def disconnect(self, code: int) -> None:
-        for name in getattr(self, "_joined", []):
+        for name in self._joined:
             await self.channel_layer.group_discard(name, self.channel_name)
 
     async def changed(self, message: dict[str, Any]) -> None:
-        """Relay one change."""
+        """Relay one change, for as long as the listener may hear it."""
+        if time.monotonic() - self._checked > RECHECK_SECONDS and await self._permitted() is None:
+            await self.close(code=4403)
+            return
         await self.send_json({"kind": message["kind"], "id": message["id"]})
 
     async def changes_lost(self, message: dict[str, Any]) -> None:
