@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from django.db import DatabaseError
 
@@ -58,7 +59,8 @@ class Monitor:
         self._woke, self._silent, self._gone = woke, silent, gone
         self._started = time.monotonic()
         self._seen: dict[bytes, _Seen] = {}
-        self._up: dict[str, bool] = {}
+        self._up: dict[str, tuple[bool, UUID | None]] = {}
+        """Link to whether it is up and whose it was then: what is seen of a pending link is written nowhere."""
         self._detailed = 0.0
         self.connected = 0
 
@@ -73,8 +75,8 @@ class Monitor:
 
     def up(self, known: Known) -> None:
         """The machine answered over its link just now: it need not wait for the next look to count as connected."""
-        if not self._up.get(known.link.id):
-            self._up[known.link.id] = True
+        if self._up.get(known.link.id) != (True, known.machine_id):
+            self._up[known.link.id] = True, known.machine_id
             self._batcher.observe(known, {"connected": True, "connected_changed_at": datetime.now(UTC)})
 
     async def look(self) -> None:
@@ -106,8 +108,8 @@ class Monitor:
 
     def _report(self, known: Known, peer: PeerState | None, up: bool, details: bool) -> None:
         fields: dict[str, object] = {}
-        if self._up.get(known.link.id) != up:
-            self._up[known.link.id] = up
+        if self._up.get(known.link.id) != (up, known.machine_id):
+            self._up[known.link.id] = up, known.machine_id
             fields |= {"connected": up, "connected_changed_at": datetime.now(UTC)}
             (self._woke if up else self._silent)(known.link.id)
         if peer is not None and (fields or details):
