@@ -23,6 +23,8 @@ Fields = dict[str, Any]
 
 UNIQUE_TOKEN_KEY = "0x10"  # noqa: S105  a META key, not its value
 LABELS_KEY = "0x0c"
+LABELS_LIMIT = 16 * 1024
+"""Characters of the longest labels that are read; reading YAML takes its time."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,13 @@ def _meta(specs: Specs) -> Fields:
 
 def _image_labels(text: str) -> dict[str, str]:
     """Initial labels, YAML under `machineLabels`; anything else is no labels."""
+    if len(text) > LABELS_LIMIT:
+        return {}
     try:
         labels = (yaml.safe_load(text) or {}).get("machineLabels") or {}
-        return {str(key): str(value) for key, value in labels.items()}
-    except (yaml.YAMLError, AttributeError):
+        # Scalars only: a few lines of aliases are a text of gigabytes.
+        return {str(key): str(value) for key, value in labels.items() if isinstance(value, str | int | float)}
+    except (yaml.YAMLError, AttributeError, RecursionError):
         return {}
 
 
@@ -206,7 +211,7 @@ def _disks(specs: Specs) -> Fields:
     disks = [
         {
             "name": name,
-            "path": str(spec.get("dev_path", "")),
+            "path": _disk_path(name, spec),
             "size": int(spec.get("size") or 0),
             "model": str(spec.get("model", "")),
             "serial": str(spec.get("serial", "")),
@@ -218,7 +223,7 @@ def _disks(specs: Specs) -> Fields:
             "cdrom": bool(spec.get("cdrom")),
             "secondary": bool(spec.get("secondary_disks")),
             "symlinks": [str(item) for item in spec.get("symlinks") or []],
-            "system": str(spec.get("dev_path", "")) == path != "",
+            "system": _disk_path(name, spec) == path,
         }
         for name, spec in specs.get(types.DISK.name, {}).items()
         if spec and not name.startswith(("loop", "dm-", "ram"))
@@ -229,6 +234,11 @@ def _disks(specs: Specs) -> Fields:
         "system_disk": path,
         "installed": bool(path),
     }
+
+
+def _disk_path(name: str, spec: Mapping[str, Any]) -> str:
+    """Talos names a disk after its device, and most machines say the path as well."""
+    return str(spec.get("dev_path") or f"/dev/{name}")
 
 
 def _etcd(specs: Specs) -> Fields:

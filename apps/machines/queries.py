@@ -160,9 +160,12 @@ def log_lines(machine: Machine, tail: int | None = None, after: int = 0) -> list
     return lines if tail is None else lines[max(0, len(lines) - tail) :]
 
 
+LEVELS = ("debug", "info", "warn", "error")
+
+
 @dataclass(frozen=True)
 class LogLine:
-    """A kernel log line taken apart; `level` is debug, info, warn or error, empty when the line says none."""
+    """A kernel log line taken apart; `level` is one of `LEVELS`, empty when the line says none."""
 
     at: str
     level: str
@@ -174,6 +177,7 @@ def read_log_line(line: bytes) -> LogLine:
     try:
         fields = json.loads(line)
         text = str(fields["msg"]).split("\n")[0]
-        return LogLine(str(fields.get("talos-time", "")), str(fields.get("talos-level", "")), text)
-    except (ValueError, KeyError, TypeError):
+        level = fields.get("talos-level")
+        return LogLine(str(fields.get("talos-time", "")), level if level in LEVELS else "", text)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return LogLine("", "", line.decode(errors="replace"))

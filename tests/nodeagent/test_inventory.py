@@ -55,6 +55,9 @@ def test_secrets_stay_out() -> None:
         ("machineLabels:\n  zone: a\n  rack: 3\n", {"zone": "a", "rack": "3"}),
         ("machineLabels: {}", {}),
         ("machineLabels: 3", {}),
+        ("machineLabels: {a: [b], c: {d: e}, f: null, g: 1}", {"g": "1"}),
+        ("machineLabels: " + "[" * 2_000, {}),
+        ("machineLabels: {a: " + "b" * 20_000 + "}", {}),
         ("machineLabels: [a]", {}),
         ("other: {a: b}", {}),
         ("[", {}),
@@ -64,6 +67,12 @@ def test_secrets_stay_out() -> None:
 )
 def test_labels_of_the_image(text: str, labels: dict[str, str]) -> None:
     assert of((types.META_KEY, "0x0c", {"value": text}))["image_labels"] == labels
+
+
+def test_a_few_lines_of_aliases_do_not_become_gigabytes() -> None:
+    lines = ["x0: &x0 [a, b]"] + [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]" for n in range(1, 12)]
+    text = "\n".join([*lines, "machineLabels: {bomb: *x11, *x0 : y, zone: a}"])
+    assert of((types.META_KEY, "0x0c", {"value": text}))["image_labels"] in ({}, {"zone": "a"})
 
 
 def test_extensions_and_schematic() -> None:
@@ -120,6 +129,7 @@ def test_disks_and_where_talos_is_installed() -> None:
     told = of(*disks, (types.SYSTEM_DISK, "system-disk", {"devPath": "/dev/sda"}))
     assert (told["installed"], told["system_disk"]) == (True, "/dev/sda")
     assert [disk["system"] for disk in told["disks"]] == [True, False]
+    assert of((types.DISK, "vda", {"size": 100}))["disks"][0]["path"] == "/dev/vda"
 
 
 def test_only_groups_that_changed_are_computed() -> None:
