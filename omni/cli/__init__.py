@@ -52,7 +52,12 @@ def main() -> None:
 
     \b
     Start one on this machine:   omni serve --data ./data
-    A token for scripts:         omni admin token --data ./data
+    Sign in from this machine:   omni login --data ./data
     A link for the browser:      omni admin signin-link --data ./data
+    Let machines in:             omni jointokens create rack-7
+                                 omni jointokens kernel-args rack-7
+    See them:                    omni machines list
+    Make a cluster of them:      omni cluster template sync -f prod.yaml --wait
+    See how it is:               omni cluster status prod
     """
     child.die_with_parent()

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def admin() -> None:
-    """Get in: tokens and sign-in links for whoever can read the data folder."""
+    """Get in without a password: tokens, sign-in links.
+
+    For whoever can read the data folder of a server that runs.
+    """
 
 
 @admin.command()

@@ -152,7 +152,10 @@ def destroy(api: Api, name: str, yes: bool, wait: bool, timeout: float) -> None:
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file (mode 0600).")
 @with_api
 def talosconfig(api: Api, name: str, to: Path | None) -> None:
-    """Administrator's talosconfig with the nodes' own addresses: break glass, audited."""
+    """Administrator's talosconfig: break glass, audited.
+
+    It has the nodes' own addresses and is valid for 30 days.
+    """
     _keep(api.post("clusters", name, "talosconfig")["content"], to)
 
 
@@ -161,7 +164,10 @@ def talosconfig(api: Api, name: str, to: Path | None) -> None:
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file (mode 0600).")
 @with_api
 def kubeconfig(api: Api, name: str, to: Path | None) -> None:
-    """Administrator's kubeconfig with a control plane's own address: break glass, audited."""
+    """Administrator's kubeconfig: break glass, audited.
+
+    It has a control plane's own address and is valid for 30 days.
+    """
     _keep(api.post("clusters", name, "kubeconfig")["content"], to)
 
 

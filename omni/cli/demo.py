@@ -12,10 +12,10 @@ from omni.config import Config
 @click.command()
 @installation("data", "listen", "wireguard_port", "log")
 def demo(config: Config) -> None:
-    """Start everything with five simulated machines and make a cluster of them.
+    """Run everything with five simulated machines.
 
-    Shows progress until the cluster is Ready, then where to look, and stays up until Ctrl-C. A second run goes on with
-    the machines and the cluster of the first.
+    It makes a cluster of them, shows progress until it is Ready, then where to look, and stays up until Ctrl-C. A
+    second run goes on with the machines and the cluster of the first.
     """
     from omni import logs
     from omni.demo import DemoError
@@ -33,7 +33,7 @@ def demo(config: Config) -> None:
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def simulator(arguments: tuple[str, ...]) -> None:
-    """Run simulated Talos machines against any server (`omni simulator --help`)."""
+    """Run simulated Talos machines, against any server."""
     from nodeagent.simulator.__main__ import main
 
     sys.argv = ["omni simulator", *arguments]

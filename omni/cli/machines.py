@@ -24,7 +24,7 @@ def machines() -> None:
 
 
 @machines.command("list")
-@click.option("-q", "--query", default="", help="Free words and key=value, e.g. `free=yes talos=v1.13.4`.")
+@click.option("-q", "--query", default="", help="Words, key=value, label:SELECTOR; e.g. `free=yes talos=v1.13.8`.")
 @click.option("--sort", default="", help="name, state, cluster, talos, joined, memory or cores; -name turns it round.")
 @click.option("--limit", type=int, help="At most so many rows.")
 @output_option
@@ -71,7 +71,10 @@ def label(api: Api, uuid: str, labels: tuple[str, ...]) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_api
 def remove(api: Api, uuid: str, yes: bool) -> None:
-    """Forget a machine that is in no cluster. The machine itself is not touched."""
+    """Forget a machine that is in no cluster.
+
+    The machine itself is not touched.
+    """
     if not yes:
         click.confirm(f"Forget machine {uuid}, its events and its log?", abort=True)
     api.delete("machines", uuid)
@@ -141,7 +144,7 @@ def create_token(api: Api, name: str, days: int | None, is_default: bool, output
 @click.argument("name")
 @with_api
 def revoke_token(api: Api, name: str) -> None:
-    """Let nobody in with a token any more; machines that joined stay."""
+    """Let nobody in with a token; who joined stays."""
     api.post("join-tokens", _token(api, name)["id"], "revoke")
 
 
@@ -158,7 +161,10 @@ def default_token(api: Api, name: str) -> None:
 @click.option("--tunnel", is_flag=True, help="WireGuard inside gRPC, where UDP is blocked.")
 @with_api
 def kernel_args(api: Api, name: str | None, tunnel: bool) -> None:
-    """Print the kernel arguments for a machine, with the secret of a token (the default one)."""
+    """Print the kernel arguments for a machine.
+
+    With the secret of a token, the default one if none is named.
+    """
     click.echo(_secret(api, name, tunnel)["kernel_arguments"])
 
 

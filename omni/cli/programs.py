@@ -15,10 +15,11 @@ ROLE = ("data", "database_url", "redis_url", "log")
 @installation(*SERVER)
 @click.option("--welcome", is_flag=True, help="When ready, print how to sign in and how machines join.")
 def serve(config: Config, welcome: bool) -> None:
-    """Run the whole control plane: database, pages, API, reconcilers, and everything machines talk to.
+    """Run the whole control plane.
 
-    One command, one process tree, one data folder. Ctrl-C ends all of it; it may also be killed at any time. At the
-    first start it makes its own certificate authority and prints a link with which the first owner signs in.
+    Database, pages, API, reconcilers, and everything machines talk to: one command, one process tree, one data folder.
+    Ctrl-C ends all of it; it may also be killed at any time. At the first start it makes its own certificate authority
+    and prints a link with which the first owner signs in.
     """
     from omni import logs
     from omni.postgres import PostgresError
@@ -52,7 +53,10 @@ def core(config: Config) -> None:
 @installation(*ROLE)
 @click.option("--bind", default="", metavar="HOST:PORT", help="Serve HTTP here instead of on DATA/run/core.sock.")
 def web(config: Config, bind: str) -> None:
-    """Run pages, REST and websockets alone. Any number may run; put them behind a gateway or a TLS proxy."""
+    """Run pages, REST and websockets alone.
+
+    Any number may run; put them behind a gateway or a TLS proxy.
+    """
     from omni import programs
 
     programs.web(config, bind)
@@ -61,9 +65,10 @@ def web(config: Config, bind: str) -> None:
 @click.command()
 @installation(*ROLE)
 def worker(config: Config) -> None:
-    """Run reconcilers alone. Any number may run: the database sees to it that none works on what another one does.
+    """Run reconcilers alone.
 
-    With OMNI_REDIS_URL they take tasks from there, and `omni beat` must run; without it they listen to the database.
+    Any number may run: the database sees to it that none works on what another one does. With OMNI_REDIS_URL they take
+    tasks from there, and `omni beat` must run; without it they listen to the database.
     """
     from omni import programs
 
@@ -73,7 +78,10 @@ def worker(config: Config) -> None:
 @click.command()
 @installation(*ROLE)
 def beat(config: Config) -> None:
-    """Run timers and the dispatcher alone, for workers that take tasks from OMNI_REDIS_URL. One is enough."""
+    """Run timers and the dispatcher alone.
+
+    For workers that take tasks from OMNI_REDIS_URL; one is enough.
+    """
     from omni import programs
 
     if not config.redis_url:
@@ -84,7 +92,7 @@ def beat(config: Config) -> None:
 @click.command()
 @installation("data", "listen", "url", "advertise", "wireguard_port", "database_url", "log")
 def gateway(config: Config) -> None:
-    """Run the gateway alone: links, what machines report, and the public port."""
+    """Run what machines talk to, and the public port, alone."""
     from omni import programs
 
     programs.gateway(config)
@@ -93,7 +101,10 @@ def gateway(config: Config) -> None:
 @click.command()
 @installation("data", "database_url", "owner_database_url", "log")
 def migrate(config: Config) -> None:
-    """Bring the database to this version, with row-level security. `omni serve` does it by itself."""
+    """Bring the database to this version.
+
+    With its row-level security. `omni serve` does it by itself.
+    """
     from omni import programs
 
     programs.migrate(config)

@@ -50,7 +50,7 @@ def login(config: Config, url: str | None, name: str, token: str | None, ca: Pat
 
 @click.group()
 def context() -> None:
-    """Which installation and organisation the other commands speak to."""
+    """Which server and organisation commands speak to."""
 
 
 @context.command("list")

@@ -18,7 +18,9 @@ file_option = click.option(
 
 @cluster.group()
 def template() -> None:
-    """Clusters as files: what is in the file is what the cluster becomes.
+    """Clusters as files.
+
+    What is in the file is what the cluster becomes.
 
     \b
     omni cluster template export prod > prod.yaml
