@@ -36,7 +36,7 @@ def _actor(scope: dict[str, Any]) -> Actor | None:
     if not isinstance(user, User) or not session.exists(session.session_key or ""):
         return None
     organisation_id = organisation_by_slug(scope["url_route"]["kwargs"]["slug"])
-    return organisation_id and actor_in(Identity(user), organisation_id, new_request_id(), "")
+    return actor_in(Identity(user), organisation_id, new_request_id(), "") if organisation_id else None
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
