@@ -45,6 +45,15 @@ async def join(one: Stream, other: Stream) -> None:
 
 async def serve(path: Path, dial: Dial) -> asyncio.Server:
     """Answer `dial` requests on a unix socket with connections that `dial` opens."""
+    live: set[asyncio.Task[None] | None] = set()  # else a connection that ended one way may be collected as garbage
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        live.add(task)
+        try:
+            await answer(reader, writer)
+        finally:
+            live.discard(task)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -61,7 +70,7 @@ async def serve(path: Path, dial: Dial) -> asyncio.Server:
         await join((reader, writer), target)
 
     path.unlink(missing_ok=True)
-    return await asyncio.start_unix_server(answer, path=str(path))
+    return await asyncio.start_unix_server(hold, path=str(path))
 
 
 async def through(path: Path, address: str, port: int, timeout: float = 15) -> Stream:

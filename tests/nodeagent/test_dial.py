@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -96,6 +97,26 @@ async def test_through_the_gateway(tmp_path: Path) -> None:
         writer.write_eof()
         assert await reader.read() == b"hello"
         writer.close()
+
+
+async def test_a_machine_may_answer_after_the_caller_has_said_everything(tmp_path: Path) -> None:
+    ends: list[Stream] = []
+
+    async def connect(address: str, port: int) -> Stream:
+        ours, theirs = await pair()
+        ends.append(theirs)
+        return ours
+
+    server = await dial.serve(tmp_path / "g.sock", connect)
+    reader, writer = await dial.through(tmp_path / "g.sock", MACHINE, 7)
+    writer.write_eof()
+    await ends[0][0].read()
+    gc.collect()
+    ends[0][1].write(b"answer")
+    ends[0][1].write_eof()
+    assert await reader.read() == b"answer"
+    writer.close()
+    server.close()
 
 
 @pytest.mark.parametrize(
