@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
@@ -64,5 +65,7 @@ def _plain(value: Any) -> Any:
         case list() | tuple():
             return [_plain(item) for item in value]
         case None | bool() | int():
+            return value
+        case float() if isfinite(value):
             return value
     return text(str(value), TEXT_LIMIT)

@@ -143,7 +143,7 @@ class Monitor:
         silent = [
             (known.organisation_id, known.link_id)
             for known in self._directory.all()
-            if known.machine_id is None and not self._up.get(known.link.id)
+            if known.machine_id is None and self._up.get(known.link.id) != (True, None)
         ]
         for link_id in await in_thread(lambda: joining.drop_stale_pending(silent, PENDING_LIFE)):
             self._gone(str(link_id))
