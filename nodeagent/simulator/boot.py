@@ -314,6 +314,7 @@ class Boot:
 
     def enter(self, stage: Stage) -> None:
         self.stage = stage
+        log.info("%s: %s", self.uuid, stage)
         self.kernel_log.talos(f"machine is {stage}")
         self.refresh_status()
 
