@@ -29,7 +29,6 @@ from nodeagent.simulator.boot import Boot
 from nodeagent.simulator.fleet import Fleet, FleetOptions
 from nodeagent.simulator.image import Image
 from nodeagent.simulator.timings import Timings
-from omni import postgres
 from talos import pki
 
 T = TypeVar("T")
@@ -58,7 +57,7 @@ class Lab:
         return Actor("user", "1", "owner@example.com", self.organisation.id, "owner")
 
     @classmethod
-    def make(cls, folder: Path, database: postgres.Postgres, organisation: Organisation) -> "Lab":
+    def make(cls, folder: Path, dsn: str, organisation: Organisation) -> "Lab":
         """A new installation's files. Ports are free ones, and stay the same over restarts."""
         run = folder / "run"
         run.mkdir()
@@ -74,7 +73,7 @@ class Lab:
             port=free_port(socket.SOCK_STREAM),
             advertise=HOST,
             wireguard_port=free_port(socket.SOCK_DGRAM),
-            dsn=make_conninfo(database.dsn(postgres.APP), application_name=GATEWAY),
+            dsn=make_conninfo(dsn, application_name=GATEWAY),
             certificate=folder / "server.crt",
             key=folder / "server.key",
         )
@@ -164,6 +163,16 @@ class Lab:
                 " AND application_name = %s",
                 [GATEWAY],
             )
+
+
+def complete(machine: Machine) -> bool:
+    """Everything of the inventory that a machine in maintenance mode tells."""
+    seen = machine.observation
+    return bool(
+        seen.connected and seen.reachable and seen.stage == "maintenance" and seen.hostname and seen.talos_version
+        and seen.cores and seen.memory_mib and seen.disks and seen.addresses and seen.network.get("links")
+        and seen.boot_id and seen.platform and seen.kernel_cmdline
+    )  # fmt: skip
 
 
 async def logged(boot: Boot, text: str) -> None:

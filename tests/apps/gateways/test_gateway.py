@@ -15,17 +15,7 @@ from nodeagent import dial
 from nodeagent.client import NodeClient
 from nodeagent.simulator import link
 from nodeagent.simulator.boot import Next
-from tests.apps.gateways.lab import Lab, logged
-
-
-def complete(machine: Machine) -> bool:
-    """Everything of the inventory that a machine in maintenance mode tells."""
-    seen = machine.observation
-    return bool(
-        seen.connected and seen.reachable and seen.stage == "maintenance" and seen.hostname and seen.talos_version
-        and seen.cores and seen.memory_mib and seen.disks and seen.addresses and seen.network.get("links")
-        and seen.boot_id and seen.platform and seen.kernel_cmdline
-    )  # fmt: skip
+from tests.apps.gateways.lab import Lab, complete, logged
 
 
 @pytest.mark.parametrize("tunnel", [False, True], ids=["udp", "grpc"])

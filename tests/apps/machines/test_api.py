@@ -81,7 +81,7 @@ def test_search_and_sorting(desk: Desk, api: Api) -> None:
         assert "".join(item["hostname"] for item in items) == order, sort
     assert len(client.get(MACHINES, {"q": "000000000002"}).json()["items"]) == 1
     assert "colour" in errors(client.get(MACHINES, {"q": "colour=red"}))["q"]
-    assert "NUL" in errors(client.get(MACHINES, {"q": "a\x00"}))["q"]
+    assert client.get(MACHINES, {"q": "a\x00"}).status_code == 400
 
 
 def test_labels(desk: Desk, api: Api) -> None:
@@ -204,12 +204,12 @@ def test_what_reveal_gives(desk: Desk, api: Api, tunnel: bool) -> None:
         ({"name": "lab", "expires_at": "yesterday"}, "expires_at"),
         ({"name": "lab", "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
         ({"name": "lab", "is_default": "perhaps"}, "is_default"),
-        ({"name": "a\x00b"}, "name"),
     ],
 )
 def test_tokens_that_are_not_made(desk: Desk, api: Api, body: dict[str, Any], field: str) -> None:
     client = api("operator")
     assert field in errors(client.post(TOKENS, body))
+    assert client.post(TOKENS, {"name": "a\x00b"}).status_code == 400
     assert len(client.get(TOKENS).json()["items"]) == 1
 
 
