@@ -77,7 +77,8 @@ class Monitor:
         """The machine answered over its link just now: it need not wait for the next look to count as connected."""
         if self._up.get(known.link.id) != (True, known.machine_id):
             self._up[known.link.id] = True, known.machine_id
-            self._batcher.observe(known, {"connected": True, "connected_changed_at": datetime.now(UTC)})
+            came = {"connected": True, "connected_changed_at": datetime.now(UTC), "transport": known.link.transport}
+            self._batcher.observe(known, came)
 
     async def look(self) -> None:
         """Compare every peer with what was seen of it last time."""
