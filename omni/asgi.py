@@ -15,10 +15,11 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from apps.reconcile.changes import relay  # noqa: E402
+from omni.limits import Limits  # noqa: E402
 from omni.websockets import SameOrigin, websocket_urls  # noqa: E402
 
-_routed = ProtocolTypeRouter(
-    {"http": django, "websocket": SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urls())))}
+_routed = Limits(
+    ProtocolTypeRouter({"http": django, "websocket": SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urls())))})
 )
 
 

@@ -1,4 +1,7 @@
-"""Structured logs on standard error, for our own code and for every library that uses `logging`."""
+"""Structured logs on standard error, for our own code and for every library that uses `logging`.
+
+Tracebacks are plain: with the values of local variables in them they would show secrets.
+"""
 
 import logging.config
 from collections.abc import MutableMapping
@@ -21,7 +24,7 @@ def setup(style: str, role: str) -> None:
     renderer: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if style == "json"
-        else [structlog.dev.ConsoleRenderer(colors=False)]
+        else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     )
     logging.config.dictConfig(
         {

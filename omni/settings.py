@@ -150,7 +150,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "EXCEPTION_HANDLER": "apps.api.problems.handle",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["apps.api.parsers.StorableJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "apps.api.schema.Schema",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

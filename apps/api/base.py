@@ -85,8 +85,11 @@ class TenantViewSet(GenericViewSet[Any]):
             self.initial(wrapped, *args, **kwargs)
             actor = self.enter(wrapped, kwargs["slug"])
             with tenant_scope(actor.organisation_id):
+                method = (request.method or "").lower()
+                if method not in self.http_method_names:
+                    self.http_method_not_allowed(wrapped)
                 self.permit(actor)
-                handler = getattr(self, (request.method or "").lower(), self.http_method_not_allowed)
+                handler = getattr(self, method, self.http_method_not_allowed)
                 response = idempotency.once(self.request, lambda: handler(wrapped, *args, **kwargs))
                 etags.mark(self, response)
         except Exception as error:

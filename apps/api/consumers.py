@@ -92,7 +92,8 @@ class WatchConsumer(AsyncWebsocketConsumer):
         if organisation_id is None:
             raise Refused(4404, f"there is no organisation {route['slug']!r}, or you have no place in it")
         client = self.scope.get("client")
-        self.list = WatchedList(view, identity, organisation_id, route["slug"], self.scope["query_string"].decode())
+        query = self.scope["query_string"].decode("latin-1")
+        self.list = WatchedList(view, identity, organisation_id, route["slug"], query)
         self.list.source = client[0] if client else "local"
         await in_thread(self.list.check)
         self.group = group(organisation_id, view.kind)

@@ -6,8 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist
+from django.core.exceptions import FieldError, ObjectDoesNotExist
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DataError
 from django.db.models import F, Q
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
@@ -15,6 +17,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 DEFAULT_LIMIT, HIGHEST_LIMIT = 50, 500
+
+_INCOMPARABLE = (TypeError, ValueError, DjangoValidationError, FieldError, DataError)
+"""What comparing a column with a value of a forged cursor raises."""
 
 
 class KeysetPagination(BasePagination):
@@ -27,9 +32,14 @@ class KeysetPagination(BasePagination):
         rows = queryset.order_by(
             *(F(c).desc(nulls_last=True) if descending else F(c).asc(nulls_last=True) for c in columns)
         )
-        if cursor := request.query_params.get("cursor"):
-            rows = rows.filter(_after(columns, _decode(cursor, sort, len(columns)), descending))
-        page = list(rows[: limit + 1])
+        cursor = request.query_params.get("cursor")
+        values = _decode(cursor, sort, len(columns)) if cursor else []
+        try:
+            page = list((rows.filter(_after(columns, values, descending)) if cursor else rows)[: limit + 1])
+        except _INCOMPARABLE:
+            if not cursor:
+                raise
+            raise _foreign() from None
         self.next = _encode(sort, [_value(page[limit - 1], c) for c in columns]) if len(page) > limit else None
         return page[:limit]
 
@@ -66,7 +76,7 @@ def _sort(given: str, sorts: dict[str, tuple[str, ...]]) -> tuple[str, list[str]
 
 
 def _limit(given: str) -> int:
-    if not given.isdecimal() or not 1 <= int(given) <= HIGHEST_LIMIT:
+    if not given.isdecimal() or len(given) > 9 or not 1 <= int(given) <= HIGHEST_LIMIT:
         raise ValidationError({"limit": f"{given!r} is not a number from 1 to {HIGHEST_LIMIT}"})
     return int(given)
 
@@ -104,8 +114,12 @@ def _decode(cursor: str, sort: str, count: int) -> list[Any]:
     except (ValueError, binascii.Error):
         found = None
     if not isinstance(found, list) or len(found) != count + 1 or found[0] != sort:
-        raise ValidationError({"cursor": "this cursor is not of this list and sort; begin again without one"})
+        raise _foreign()
     return found[1:]
+
+
+def _foreign() -> ValidationError:
+    return ValidationError({"cursor": "this cursor is not of this list and sort; begin again without one"})
 
 
 class _Exact(DjangoJSONEncoder):

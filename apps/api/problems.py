@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -50,6 +50,16 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             response["WWW-Authenticate"] = header
         if wait := getattr(error, "wait", None):
             response["Retry-After"] = str(int(wait))
+    elif isinstance(error, IntegrityError):
+        structlog.get_logger("api").warning("conflict", exc_info=error)
+        text = "somebody changed the same thing at the same moment; read it again and repeat"
+        response = problem(409, "Conflict", text)
+    elif isinstance(error, OperationalError | InterfaceError):
+        structlog.get_logger("api").error("database failed", exc_info=error)
+        response = problem(503, "Service Unavailable", "the database does not answer now; try again in a moment")
+    elif isinstance(error, DataError):  # of PostgreSQL, before it stored anything: "value too long", "out of range"
+        structlog.get_logger("api").warning("value does not fit", error=str(error))
+        response = problem(400, "Bad Request", f"a value does not fit where it is kept: {str(error).splitlines()[0]}")
     else:
         structlog.get_logger("api").error("request failed", exc_info=error, database=isinstance(error, DatabaseError))
         response = problem(500, "Internal Server Error", "something failed here; the log tells under this request's id")

@@ -1,19 +1,19 @@
 """Telling an open page what changed: kind and id only. The page fetches what it shows, with its own permission."""
 
-import time
+import asyncio
+import json
 from typing import Any
 from urllib.parse import parse_qs
 
 from channels.auth import AuthMiddlewareStack
-from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
 from django.urls import path
 
-from apps.access.actor import Actor
 from apps.access.check import allowed
 from apps.accounts.identity import Identity, actor_in, new_request_id, organisation_by_slug
 from apps.accounts.models import User
 from apps.reconcile.changes import EVERYBODY, group
+from apps.tenants.threads import in_thread
 
 KINDS = {
     "machine": "machine.list",
@@ -26,59 +26,64 @@ KINDS = {
 }
 """Kinds a page may hear of, and the verb that each needs."""
 
-RECHECK_SECONDS = 10.0
-"""A listener's session and role are looked at again with a change, at most so often."""
+RECHECK_SECONDS = 60.0
+"""The right to listen is looked at whenever a member of the organisation changes, and at least so often."""
+
+NOT_ALLOWED, LOST = 4403, 4000
+"""Close codes: not allowed (any more); changes may have been missed, a new connection makes the page look again."""
 
 
-def _actor(scope: dict[str, Any]) -> Actor | None:
-    """Who listens, while their session, account and membership last."""
-    session, user = scope["session"], scope["user"]
-    if not isinstance(user, User) or not session.exists(session.session_key or ""):
-        return None
-    organisation_id = organisation_by_slug(scope["url_route"]["kwargs"]["slug"])
-    return actor_in(Identity(user), organisation_id, new_request_id(), "") if organisation_id else None
-
-
-class LiveConsumer(AsyncJsonWebsocketConsumer):
+class LiveConsumer(AsyncWebsocketConsumer):
     """`/o/<slug>/live?kinds=machine,cluster`: one message for each change of these kinds."""
 
     groups: list[str] | None = None
 
     async def connect(self) -> None:
-        given = parse_qs(self.scope["query_string"].decode()).get("kinds", [""])[0]
-        self._kinds = [kind for kind in given.split(",") if kind]
-        self._joined: list[str] = []
-        actor = await self._permitted()
-        if actor is None:
-            await self.close(code=4403)
+        query = parse_qs(self.scope["query_string"].decode("latin-1"))
+        self.kinds = [kind for kind in query.get("kinds", [""])[0].split(",") if kind]
+        slug = self.scope["url_route"]["kwargs"]["slug"]
+        self.organisation_id = await in_thread(lambda: organisation_by_slug(slug))
+        if not await self._may_listen():
+            await self.close(code=NOT_ALLOWED)
             return
-        self._joined = [group(actor.organisation_id, kind) for kind in self._kinds] + [EVERYBODY]
+        self._joined = [group(self.organisation_id, kind) for kind in {*self.kinds, "member"}] + [EVERYBODY]
         for name in self._joined:
             await self.channel_layer.group_add(name, self.channel_name)
         await self.accept()
-
-    async def _permitted(self) -> Actor | None:
-        """Who listens, with the session and the role as they are now; None when they may not (any more)."""
-        self._checked = time.monotonic()
-        actor = await database_sync_to_async(_actor)(self.scope)
-        if actor is None or not all(kind in KINDS and allowed(actor, KINDS[kind]) for kind in self._kinds):
-            return None
-        return actor
+        self._rechecks = asyncio.create_task(self._recheck())
 
     async def disconnect(self, code: int) -> None:
-        for name in self._joined:
+        for name in getattr(self, "_joined", []):
             await self.channel_layer.group_discard(name, self.channel_name)
+        if hasattr(self, "_rechecks"):
+            self._rechecks.cancel()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Nothing that a page says is listened to."""
 
     async def changed(self, message: dict[str, Any]) -> None:
-        """Relay one change, for as long as the listener may hear it."""
-        if time.monotonic() - self._checked > RECHECK_SECONDS and await self._permitted() is None:
-            await self.close(code=4403)
-            return
-        await self.send_json({"kind": message["kind"], "id": message["id"]})
+        """Relay one change; a change of a member may be the end of this one's right to hear."""
+        if message["kind"] == "member" and not await self._may_listen():
+            await self.close(code=NOT_ALLOWED)
+        elif message["kind"] in self.kinds:
+            await self.send(text_data=json.dumps({"kind": message["kind"], "id": message["id"]}))
 
     async def changes_lost(self, message: dict[str, Any]) -> None:
-        """Changes may have been missed: a new connection makes the page look at everything."""
-        await self.close(code=4000)
+        """Changes may have been missed."""
+        await self.close(code=LOST)
+
+    async def _recheck(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            if not await self._may_listen():
+                await self.close(code=NOT_ALLOWED)
+
+    async def _may_listen(self) -> bool:
+        organisation_id, user = self.organisation_id, self.scope["user"]
+        if organisation_id is None or not isinstance(user, User):
+            return False
+        actor = await in_thread(lambda: actor_in(Identity(user), organisation_id, new_request_id(), ""))
+        return actor is not None and all(kind in KINDS and allowed(actor, KINDS[kind]) for kind in self.kinds)
 
 
 websocket_urlpatterns = [path("o/<slug:slug>/live", AuthMiddlewareStack(LiveConsumer.as_asgi()))]

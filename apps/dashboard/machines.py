@@ -1,7 +1,7 @@
 """Pages of machines: the list, one machine, joining."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 
 from apps.access.check import allowed
-from apps.dashboard.page import PageRequest, headings, in_order, page, show
+from apps.dashboard.page import PageRequest, headings, in_order, page, show, start_of
 from apps.machines import actions, queries, states
 from apps.machines.joinpage import join_arguments
 from apps.machines.models import JoinToken, Link, Machine, MachineEvent
@@ -22,6 +22,8 @@ from nodeagent.inventory import node_addresses
 ROWS = 50
 LOG_TAIL = 200
 EVENTS_SHOWN = 40
+LONGEST_DAYS = 4
+"""Digits of the days that a token may live."""
 
 VIEWS = (("", "All", "all"), ("free=yes state=free", "Free", "free"), ("state=ready", "Running", "ready"),
          ("state=degraded", "Degraded", "degraded"), ("state=off", "Not connected", "off"))  # fmt: skip
@@ -68,7 +70,7 @@ def row_of(machine: Machine) -> Row:
 def machine_list(request: PageRequest) -> HttpResponse:
     """The list of machines: filter, sort, live rows, more as one scrolls."""
     query, sort = request.GET.get("q", ""), request.GET.get("sort", "name")
-    start = int(request.GET.get("from", "0")) if request.GET.get("from", "0").isdecimal() else 0
+    start = start_of(request)
     error = ""
     try:
         rows = queries.search(queries.machines(), query)
@@ -276,14 +278,20 @@ def join_secret(request: PageRequest, token_id: str, form: str) -> HttpResponse:
 def join_token_create(request: PageRequest) -> HttpResponse:
     """Make a join token from the form of the join page."""
     if request.method == "POST":
-        days = request.POST.get("days", "")
-        expires = timezone.now() + timedelta(days=int(days)) if days.isdecimal() and int(days) else None
         try:
+            expires = _expiry(request.POST.get("days", ""))
             made = actions.create_join_token(request.actor, request.POST.get("name", ""), expires)
             return redirect(f"{_join_url(request)}?token={made.row.id}")
         except ValidationError as error:
             messages.error(request, " ".join(error.messages))
     return redirect("join", request.organisation.slug)
+
+
+def _expiry(days: str) -> datetime | None:
+    """The time after so many days; None, which is never, for nothing and 0. Raises ValidationError."""
+    if days and not (days.isdecimal() and len(days) <= LONGEST_DAYS):
+        raise ValidationError(f"“{days[:20]}” is no number of days; no token was made.")
+    return timezone.now() + timedelta(days=int(days)) if int(days or 0) else None
 
 
 @page("join-token.update")

@@ -67,6 +67,12 @@ def in_order(rows: "QuerySet[Any]", sorts: Mapping[str, tuple[str, ...]], sort: 
     return rows.order_by(order, *rest)
 
 
+def start_of(request: HttpRequest) -> int:
+    """The row that a further part of a list begins at (`?from=`); 0 for what is no such number."""
+    given = request.GET.get("from", "")
+    return int(given) if given.isdecimal() and len(given) < 10 else 0
+
+
 def headings(titles: Iterable[tuple[str, str]], query: str, sort: str) -> list[dict[str, str]]:
     """The heads of a table's columns, each (sort key, title): a link that sorts by it, or the other way round."""
     heads = []
