@@ -125,8 +125,8 @@ def permissions() -> str:
     lines = [
         "# Permissions",
         "",
-        "Generated from `apps/access/verbs.py` by `python -m tests.omni.test_docs`. Each act of the product has a verb, each",
-        "verb the least role that may use it; " + ", ".join(ROLES) + ": each may do what those before it may. The audit and",
+        "Generated from `apps/access/verbs.py` by `python -m tests.omni.test_docs`. Each act has a verb, each verb the",
+        f"least role that may use it. Roles: {', '.join(ROLES)}; each may do what those before it may. The audit and",
         "refusals name the same verbs. How it is checked: [tenancy.md](tenancy.md).",
         "",
         "| verb | " + " | ".join(ROLES) + " | remark |",
