@@ -15,7 +15,7 @@ from apps.clusters import actions, picking, queries, states
 from apps.clusters.models import Cluster, ClusterMachine, MachineSet, MachineSetNode
 from apps.clusters.observe_cluster import seen_of
 from apps.clusters.observe_machine import machine_name
-from apps.dashboard.page import PageRequest, headings, in_order, page, show
+from apps.dashboard.page import PageRequest, headings, in_order, page, show, start_of
 from apps.machines import queries as machines
 from apps.machines.models import Machine
 from apps.machines.states import Shown
@@ -85,8 +85,7 @@ def cluster_list(request: PageRequest) -> HttpResponse:
         rows = queries.search(_clusters(), query)
     except ValueError as problem:
         error, rows = str(problem), _clusters()
-    start = request.GET.get("from", "0")
-    first = int(start) if start.isdecimal() else 0
+    first = start_of(request)
     total = rows.count()
     window = list(in_order(rows, queries.SORTS, sort)[first : first + ROWS])
     more = first + len(window)
@@ -140,8 +139,7 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
     cluster = _cluster(name)
     context = {
         **_overview(request, cluster),
-        **_members(cluster),
-        "can_destroy": allowed(request.actor, "cluster.destroy"),
+        **_members(request, cluster),
         "can_download": allowed(request.actor, "cluster.kubeconfig"),
         "cli": f"omni clusters get {name}\nomni cluster template export {name}",
     }
@@ -154,15 +152,16 @@ def cluster_overview(request: PageRequest, name: str) -> HttpResponse:
     cluster = queries.clusters().filter(name=name).first()
     if cluster is None:
         return render(request, "clusters/gone.html", {"name": name, "organisation": request.organisation})
-    context = {"organisation": request.organisation, "can_destroy": allowed(request.actor, "cluster.destroy")}
-    return render(request, "clusters/overview.html", {**_overview(request, cluster), **context})
+    context = {"organisation": request.organisation, **_overview(request, cluster)}
+    return render(request, "clusters/overview.html", context)
 
 
 @page("cluster.read")
 def cluster_machines(request: PageRequest, name: str) -> HttpResponse:
     """The machines of a cluster, for a live swap."""
     cluster = _cluster(name)
-    return render(request, "clusters/machines.html", {"organisation": request.organisation, **_members(cluster)})
+    context = {"organisation": request.organisation, **_members(request, cluster)}
+    return render(request, "clusters/machines.html", context)
 
 
 def _overview(request: PageRequest, cluster: Any) -> dict[str, Any]:
@@ -182,8 +181,8 @@ def _overview(request: PageRequest, cluster: Any) -> dict[str, Any]:
         "done": sum(step["state"] == "ok" for step in steps),
         "sets": _sets(cluster),
         "etcd": _etcd(cluster),
-        "can_config": allowed(request.actor, "cluster.config"),
         "can_export": allowed(request.actor, "template.export"),
+        "can_destroy": allowed(request.actor, "cluster.destroy"),
     }
 
 
@@ -246,7 +245,7 @@ def _etcd_state(row: ClusterMachine) -> Shown:
     return Shown("ok", "Member", "The member is in etcd's list and its machine runs.")
 
 
-def _members(cluster: Cluster) -> dict[str, Any]:
+def _members(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     rows = list(queries.machines_of(cluster))
     members = [
         Member(
@@ -261,7 +260,11 @@ def _members(cluster: Cluster) -> dict[str, Any]:
         )
         for row in rows
     ]
-    return {"cluster": cluster, "members": members + _picked(cluster, {member.uuid for member in members})}
+    return {
+        "cluster": cluster,
+        "members": members + _picked(cluster, {member.uuid for member in members}),
+        "can_config": allowed(request.actor, "cluster.config"),
+    }
 
 
 def _picked(cluster: Cluster, taken: set[str]) -> list[Member]:

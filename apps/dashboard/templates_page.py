@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from apps.access.check import allowed, check
-from apps.clusters import actions, queries, templates
+from apps.clusters import actions, queries, store, templates
 from apps.clusters.decision import count
 from apps.clusters.models import Cluster
 from apps.clusters.templates import Review
@@ -99,6 +99,7 @@ def template_check(request: PageRequest) -> HttpResponse:
 def template_sync(request: PageRequest) -> HttpResponse:
     """Sync the text, provided that its plan is still the one that was shown; with `dry-run` change nothing."""
     text, dry_run = request.POST.get("template", ""), "dry-run" in request.POST
+    store.one_at_a_time()
     context = _editor(request, text)
     review: Review | None = context["review"]
     if review is not None and not dry_run and request.POST.get("plan") != context["digest"]:
