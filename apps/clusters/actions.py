@@ -31,8 +31,8 @@ def sync_template(actor: Actor, text: bytes | str, read_file: ReadFile = no_file
     check(actor, "template.sync")
     try:
         template, _ = templates.read(text, read_file)
-        name = template.cluster.name
-        list(Cluster.objects.select_for_update().filter(name=name))  # one sync of a cluster at a time
+        store.one_at_a_time()
+        list(Cluster.objects.select_for_update().filter(name=template.cluster.name))  # it is not destroyed meanwhile
         review = templates.review(text, read_file)
     except TemplateError as error:
         raise ValidationError({"template": str(error)}) from None

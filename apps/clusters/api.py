@@ -427,7 +427,7 @@ class MachineClassViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Tena
         return Response(self._write(request, self.get_object().name))
 
     def _write(self, request: TenantRequest, name: str | None) -> Any:
-        data = request.data if name is None else {**dict(request.data), "name": name}
+        data = {**request.data, "name": name} if name and isinstance(request.data, dict) else request.data
         given = MachineClassSerializer(data=data)
         given.is_valid(raise_exception=True)
         wanted = given.validated_data["name"]

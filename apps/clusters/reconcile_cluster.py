@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apps.access.actor import system
 from apps.audit.actions import record
-from apps.clusters import credentials, kubernetes, node, observe_cluster, operations
+from apps.clusters import credentials, kubernetes, node, observe_cluster, operations, store
 from apps.clusters.cluster_steps import (
     AddMembers,
     Bootstrap,
@@ -148,6 +148,8 @@ class _Run:
                 self._start_etcd(seen)
             case _:
                 with tenant_scope(self.organisation_id):
+                    if isinstance(step, PickMachines):
+                        store.one_at_a_time()
                     cluster = Cluster.objects.select_for_update().filter(id=self.cluster_id).first()
                     if cluster is not None:
                         self._write(step, cluster, seen)
@@ -223,6 +225,7 @@ class _Run:
     def _desired_changed(self, cluster: Cluster, verb: str, uuid: str) -> None:
         Cluster.objects.filter(id=cluster.id).update(generation=F("generation") + 1)
         record(system(self.organisation_id), verb, "cluster", cluster.id, cluster.name, machine=uuid)
+        self._hint_members()
 
     def _add(self, step: AddMembers, cluster: Cluster) -> None:
         runs = ClusterMachine.objects.filter(cluster=cluster, leaving_at=None).order_by("id").first()

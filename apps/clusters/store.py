@@ -21,7 +21,7 @@ from talos.template import resources as kinds
 BALANCER_PORTS = range(10000, 35001)
 """On the overlay, one port a cluster."""
 
-LOCKS = 0x6F6E  # first key of our advisory locks
+LOCKS, SYNCS = 0x6F6E, 0x6F6F  # first keys of our advisory locks
 
 OTHERS = (kinds.EXTENSIONS, kinds.INSTALL_DISK, kinds.MANIFEST_GROUP, kinds.HEALTHCHECK, kinds.KERNEL_ARGS)
 """Kinds without a table of their own."""
@@ -125,6 +125,15 @@ def remove(resource: Resource) -> None:
             ConfigPatch.objects.filter(name=resource.id).delete()
         case _:
             TemplateResource.objects.filter(kind=resource.type, name=resource.id).delete()
+
+
+def one_at_a_time() -> None:
+    """Keep other syncs of this organisation out until the transaction ends, and whoever else picks machines.
+
+    What was planned is then what is written: no cluster or machine becomes another's between.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [SYNCS, str(current_tenant())])
 
 
 def free_balancer_port() -> int:
