@@ -6,6 +6,7 @@ in the table, and who sends log lines faster than they are written waits, by TCP
 
 import asyncio
 import logging
+import re
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -40,6 +41,9 @@ LOG_ROOM = 1 << 20
 
 LINE_OVERHEAD = 64
 """Bytes that a line in memory takes beside its text."""
+
+JOIN_TOKEN = re.compile(rb"""(?<=jointoken=)[^\s&"'\\]+""")
+"""The kernel logs its command line, which has the join token: it is replaced before anything is kept."""
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +159,7 @@ class Batcher:
         known = self._directory.at(address)
         if known is None or known.machine_id is None:
             return
-        self._of(known.machine_id, known.organisation_id).log(lines)
+        self._of(known.machine_id, known.organisation_id).log([JOIN_TOKEN.sub(b"******", line) for line in lines])
         while (gathered := self._gathered.get(known.machine_id)) and gathered.log_bytes > LOG_ROOM:
             await self._written.wait()
 

@@ -310,6 +310,16 @@ async def test_lines_are_numbered_over_the_life_of_a_machine(rig: Rig) -> None:
     assert await rig.lines(known) == [(1, b"one"), (2, b"two"), (3, b"three"), (4, b"four \x00\xff")]
 
 
+async def test_the_join_token_of_a_command_line_is_not_kept(rig: Rig) -> None:
+    known = await rig.machine()
+    said = b'{"msg":"Command line: siderolink.api=grpc://a:1?jointoken=v1%3AeyJ0b2tlbiI&grpc_tunnel=true a=b"}'
+    await rig.batcher.lines(known.link.address, [said, b"x jointoken=s3cret"])
+    await rig.batcher.flush()
+    first, second = (line for _, line in await rig.lines(known))
+    assert first == said.replace(b"v1%3AeyJ0b2tlbiI", b"******")
+    assert second == b"x jointoken=******"
+
+
 async def test_the_last_5000_lines_are_kept(rig: Rig) -> None:
     known = await rig.machine()
     for start in range(0, 7000, 700):
