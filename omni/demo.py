@@ -107,7 +107,7 @@ async def _joined(api: Api, started: float) -> list[str]:
     wanted, seen, deadline = CONTROL_PLANES + WORKERS, 0, time.monotonic() + JOIN_SECONDS
     while True:
         rows = await asyncio.to_thread(api.list, "machines", q="connected=yes")
-        known = [row for row in rows if row["stage"]]
+        known = [row for row in rows if row["reachable"] and row["stage"]]
         if len(known) != seen:
             seen = len(known)
             say(started, f"{seen} of {wanted} machines have dialled in")

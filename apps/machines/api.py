@@ -44,6 +44,7 @@ class MachineSerializer(serializers.ModelSerializer[Machine]):
     hostname = serializers.CharField(source="observation.hostname")
     stage = serializers.CharField(source="observation.stage")
     connected = serializers.BooleanField(source="observation.connected")
+    reachable = serializers.BooleanField(source="observation.reachable", help_text="Whether its API answers.")
     ready = serializers.BooleanField(source="observation.ready")
     talos_version = serializers.CharField(source="observation.talos_version")
     arch = serializers.CharField(source="observation.arch")
@@ -56,8 +57,9 @@ class MachineSerializer(serializers.ModelSerializer[Machine]):
     class Meta:
         model = Machine
         fields = [
-            "id", "uuid", "hostname", "state", "stage", "ready", "connected", "stale", "cluster", "role", "labels",
-            "talos_version", "arch", "cores", "memory_mib", "addresses", "transport", "overlay_address", "created_at",
+            "id", "uuid", "hostname", "state", "stage", "ready", "connected", "reachable", "stale", "cluster", "role",
+            "labels", "talos_version", "arch", "cores", "memory_mib", "addresses", "transport", "overlay_address",
+            "created_at",
         ]  # fmt: skip
 
     @extend_schema(responses=StateSerializer)

@@ -19,7 +19,7 @@ FILES_PER_MACHINE = 16
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m nodeagent.simulator", description="Simulated Talos machines.")
+    parser = argparse.ArgumentParser(prog="omni simulator", description="Simulated Talos machines.")
     parser.add_argument(
         "--api", metavar="URL", help="machine API with its join token: grpc://HOST:PORT?jointoken=TOKEN"
     )
