@@ -111,7 +111,8 @@ class Session:
         self.ended.cancel()
 
     async def _run(self) -> None:
-        if (known := self._all.directory.link(self._link_id)) is not None:
+        known = self._all.directory.link(self._link_id)
+        if known is not None and known.machine_id is not None:
             self._all.batcher.observe(known, {"reachable": False})  # until it answers this gateway
         while (known := self._all.directory.link(self._link_id)) is not None:
             self._spoke.clear()
