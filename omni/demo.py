@@ -22,7 +22,7 @@ from omni.config import Config
 from omni.serve import running, until_signal
 
 CONTROL_PLANES, WORKERS = 3, 2
-CLUSTER, TOKEN = "demo", "demo"
+ORGANISATION, CLUSTER, TOKEN = "default", "demo", "demo"
 TALOS, KUBERNETES = "v1.13.8", "v1.36.2"
 POLL = 0.5
 JOIN_SECONDS, READY_SECONDS = 120.0, 300.0
@@ -39,12 +39,13 @@ async def demo(config: Config) -> None:
     say(started, f"starting; logs are in {config.data}")
     async with running(config, config.data / "server.log"):
         say(started, f"control plane is up at {config.public_url}")
-        token = await asyncio.to_thread(new_owner_token, config, "omni demo")
-        with Api(config.public_url, token, (config.data / "ca.crt").read_text(), "default") as api:
+        token = await asyncio.to_thread(new_owner_token, config, "omni demo", ORGANISATION)
+        with Api(config.public_url, token, (config.data / "ca.crt").read_text(), ORGANISATION) as api:
             url = await asyncio.to_thread(_machine_api, api)
             async with _machines(config, url):
                 await _show(api, started)
-                click.echo(_farewell(config, await asyncio.to_thread(new_signin_link, config)))
+                link = await asyncio.to_thread(new_signin_link, config, organisation=ORGANISATION)
+                click.echo(_farewell(config, link))
                 await until_signal()
                 click.echo("stopping", err=True)
 
