@@ -146,7 +146,8 @@ def delete(api: Api, file: Path, yes: bool, wait: bool, timeout: float) -> None:
     """Destroy the cluster of a template."""
     parsed, _, _ = _local(file)
     name = parsed.cluster.name
-    if not yes and click.prompt(f"All machines of {name} are wiped. Type {name} to go on", default="") != name:
+    question = f"All machines of {name} are wiped. Type {name} to go on"
+    if not yes and click.prompt(question, default="", show_default=False) != name:
         raise click.Abort
     api.post("templates", "delete", json=_body(file))
     if wait:
