@@ -231,7 +231,7 @@ def _etcd(cluster: Cluster) -> dict[str, Any]:
     count = sum(1 for member in members if member["id"])
     healthy = sum(1 for member in members if member["state"].shape == "ok")
     quorum = count // 2 + 1
-    return {"members": members, "healthy": healthy, "quorum": quorum, "spare": max(0, healthy - quorum)}
+    return {"members": members, "count": count, "healthy": healthy, "spare": max(0, healthy - quorum)}
 
 
 def _etcd_state(row: ClusterMachine) -> Shown:
