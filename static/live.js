@@ -27,9 +27,8 @@ function connect() {
   const socket = new WebSocket(url);
   socket.onopen = () => {
     show("ok", "Live");
-    if (delay > 500) for (const el of document.querySelectorAll("[data-live]")) due.add(el.dataset.src);
     delay = 500;
-    schedule();
+    catchUp();
   };
   socket.onmessage = (event) => {
     const { kind, id } = JSON.parse(event.data);
@@ -41,6 +40,15 @@ function connect() {
     setTimeout(connect, delay);
     delay = Math.min(delay * 2, 15000);
   };
+}
+
+/** What changed before we listened: a list is asked for once, other fragments one by one. */
+async function catchUp() {
+  const list = document.getElementById("list");
+  const whole = list !== null && !busy(list);
+  if (whole) await refreshPart("#list");
+  for (const el of document.querySelectorAll("[data-live]")) if (!whole || !el.closest("#list")) due.add(el.dataset.src);
+  schedule();
 }
 
 function schedule() {
@@ -91,7 +99,7 @@ export async function refreshPart(selector) {
   if (!answer?.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(selector);
   const old = document.querySelector(selector);
-  if (fresh && old) put(document.importNode(fresh, true), old);
+  if (fresh && old && !same(fresh, old)) put(document.importNode(fresh, true), old);
 }
 
 function put(fresh, old) {
@@ -128,7 +136,8 @@ function same(one, other) {
 
 function busy(el) {
   return el.contains(document.activeElement) && document.activeElement !== document.body
-    || el.querySelector("dialog[open], :popover-open") !== null;
+    || el.querySelector("dialog[open], :popover-open") !== null
+    || [...el.querySelectorAll("input, textarea")].some((input) => input.value !== input.defaultValue);
 }
 
 /** Whether nobody would be disturbed: nothing in the part is focused or pointed at, and the page is at its top. */

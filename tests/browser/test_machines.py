@@ -53,7 +53,7 @@ def test_filter_by_keyboard(open_page: OpenPage, machines: None, api: httpx.Clie
 def test_one_machine(open_page: OpenPage, machines: None, api: httpx.Client, token: dict[str, Any]) -> None:
     uuid = api.get("machines").json()["items"][0]["uuid"]
     page = open_page(f"/machines/{uuid}")
-    expect(page.get_by_text("WireGuard over gRPC")).to_be_visible()
+    expect(page.locator(".facts")).to_contain_text("WireGuard over gRPC")
     expect(page.locator(".log")).to_contain_text("[talos] siderolink provisioned", timeout=SLOW)
     expect(page.locator("#events li").first).to_be_visible()
     page.get_by_role("button", name="Edit").click()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import httpx
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import EMAIL, PASSWORD
@@ -32,6 +33,19 @@ def test_a_one_time_link_signs_in_once(open_page: OpenPage, installation: Instal
     again = page.context.request.get(link)
     assert again.status == 410
     assert "does not work any more" in again.text()
+
+
+def test_who_is_invited_chooses_a_password(open_page: OpenPage, api: httpx.Client, address: str) -> None:
+    invited = api.post("members", json={"email": "ben@example.com", "role": "reader"}).json()
+    page = open_page(f"{address}{invited['sign_in_path']}", state=None)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("New password").fill(PASSWORD)
+    page.get_by_label("The same again").fill(PASSWORD)
+    page.get_by_role("button", name="Save password").click()
+    expect(page.get_by_role("navigation", name="Main", exact=True)).to_be_visible()
+    page.goto("/o/acme/join")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This is not open to you")
+    expect(page.get_by_text("needs operator; ben@example.com is reader")).to_be_visible()
 
 
 def test_first_run_is_over_once_there_is_an_owner(open_page: OpenPage) -> None:
