@@ -6,6 +6,7 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict
 
 from omni.config import Config
+from omni.limits import LARGEST_BODY
 
 CONFIG = Config.from_env()
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,6 +125,7 @@ CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
+DATA_UPLOAD_MAX_MEMORY_SIZE = LARGEST_BODY
 
 # Django's own lines about requests hold whole paths, and some paths are secrets; the middleware writes ours instead
 

@@ -26,6 +26,9 @@ LOCKS, SYNCS = 0x6F6E, 0x6F6F  # first keys of our advisory locks
 OTHERS = (kinds.EXTENSIONS, kinds.INSTALL_DISK, kinds.MANIFEST_GROUP, kinds.HEALTHCHECK, kinds.KERNEL_ARGS)
 """Kinds without a table of their own."""
 
+LONGEST_ID, LONGEST_IDS = 253, {kinds.CLUSTER: 63, kinds.MACHINE_SET: 130}
+"""Characters of the ids of most kinds, and of those that differ."""
+
 WRITE_ORDER = (kinds.CLUSTER, kinds.MACHINE_SET, kinds.MACHINE_SET_NODE, kinds.CONFIG_PATCH, *OTHERS)
 """Rows before those that refer to them; a sync is one transaction, so nobody sees the order."""
 

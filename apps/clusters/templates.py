@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from apps.clusters import picking, store
+from apps.clusters import patch_check, picking, store
 from apps.clusters.models import Cluster, ClusterMachine, MachineSetNode
 from apps.clusters.observe_cluster import seen_of
 from apps.machines.models import Machine, MachineClass
@@ -49,6 +49,7 @@ def review(text: bytes | str, read_file: ReadFile) -> Review:
     planned = template.plan(name, desired, store.stored(name, desired))
     cluster = Cluster.objects.filter(name=name).first()
     refusals = [*template.problems(parsed), *planned.conflicts, *_refusals(desired, planned, cluster)]
+    refusals = refusals or _patch_refusals(desired, planned, cluster)
     return Review(name, planned, refusals, [*template.warnings(parsed), *_warnings(desired, planned)])
 
 
@@ -64,6 +65,7 @@ def _refusals(desired: list[Resource], planned: Plan, cluster: Cluster | None) -
     if cluster is not None and cluster.deleting_at is not None:
         yield f"cluster {cluster.name} is being destroyed; wait until its machines are free"
     for resource in desired:
+        yield from _id_refusals(resource)
         if resource.type == kinds.CLUSTER:
             yield from _cluster_refusals(resource, cluster)
         if resource.type == kinds.MACHINE_SET:
@@ -75,6 +77,14 @@ def _refusals(desired: list[Resource], planned: Plan, cluster: Cluster | None) -
         if change.new is not None and change.new.type == kinds.MACHINE_SET and change.old is not None:
             yield from _set_change_refusals(change.old, change.new)
     yield from _machine_refusals(planned)
+
+
+def _id_refusals(resource: Resource) -> Iterator[str]:
+    longest = store.LONGEST_IDS.get(resource.type, store.LONGEST_ID)
+    if len(resource.id) > longest:
+        yield f"the name {resource.id[:40]}... has {len(resource.id)} characters; at most {longest} are kept"
+    if resource.type in (kinds.MACHINE_SET_NODE, *kinds.PER_MACHINE) and resource.id != resource.id.lower():
+        yield f"machine {resource.id} is known by its id in lower case: write {resource.id.lower()}"
 
 
 def _set_change_refusals(old: Resource, new: Resource) -> Iterator[str]:
@@ -131,6 +141,16 @@ def _machine_refusals(planned: Plan) -> Iterator[str]:
         sentence, state = picking.blocker(machine.uuid, seen, talos_version)
         if state == "bad":
             yield sentence.rstrip(".")
+
+
+def _patch_refusals(desired: list[Resource], planned: Plan, cluster: Cluster | None) -> list[str]:
+    """What patches would make of configs, where what the plan changes decides on that."""
+    decides = (kinds.CLUSTER, kinds.MACHINE_SET, kinds.CONFIG_PATCH)
+    if not any(change.new is not None and change.new.type in decides for change in planned.changes()):
+        return []
+    spec = next(resource.spec for resource in desired if resource.type == kinds.CLUSTER)
+    contract = cluster.initial_talos_version if cluster else spec["talos_version"]
+    return patch_check.problems(desired, contract, spec["kubernetes_version"], spec["talos_version"])
 
 
 def _talos_version(cluster: str | None) -> str:

@@ -38,6 +38,7 @@ _WORDS: dict[str, tuple[str, object]] = {
 
 _DIGITS = "0123456789"
 _INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|([1-9][0-9]*|0))")
+_LONGEST = len(str(1 << 64))
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _DOTTED = re.compile(r"\.[0-9]+(?:[eE][-+]?[0-9]+)?")
 _TIMESTAMP = re.compile(
@@ -77,7 +78,7 @@ def _number(text: str) -> tuple[str, object]:
     if match := _INTEGER.fullmatch(plain):
         sign, hexadecimal, binary, octal, decimal = match.groups()
         if decimal is not None:
-            value = int(decimal)
+            value = int(decimal) if len(decimal) <= _LONGEST else 1 << 64  # Python itself reads 4300 digits at most
         elif octal is not None:
             value = int(octal, 8)
         else:

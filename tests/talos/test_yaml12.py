@@ -161,3 +161,9 @@ def test_deep_nesting_is_refused():
 
 def test_an_anchor_can_be_used_again():
     assert yaml12.load("- &x 1\n- *x\n- &x 2\n- *x\n") == [1, 1, 2, 2]
+
+
+def test_texts_of_more_digits_than_python_reads():
+    digits = "1" * 20_000
+    assert yaml12.load(yaml12.dump({"a": digits})) == {"a": digits}
+    assert yaml12.load(f"a: {digits}") == {"a": digits}
