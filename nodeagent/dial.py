@@ -60,7 +60,7 @@ async def serve(path: Path, dial: Dial) -> asyncio.Server:
             request = json.loads(await asyncio.wait_for(reader.readline(), 10))
             target = await dial(str(request["address"]), int(request["port"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            text = str(error) or type(error).__name__
+            text = getattr(error, "strerror", None) or str(error) or type(error).__name__
             with contextlib.suppress(OSError):
                 writer.write(json.dumps({"error": text}).encode() + b"\n")
                 await writer.drain()

@@ -122,9 +122,6 @@ class ClusterStatus(TenantModel):
     ready_at = models.DateTimeField(null=True)  # first time
     step = models.CharField(max_length=60, default="")
     conditions = models.JSONField(default=list)
-    machine_sets = models.JSONField(default=list)  # [{"name", "phase", "ready", "machines", "healthy"}]
-    etcd_members = models.JSONField(default=list)  # [{"id", "name", "machine", "healthy"}]
-    nodes = models.JSONField(default=list)  # Kubernetes nodes: [{"name", "ready", "kubelet", "machine"}]
 
 
 class ClusterMachine(TenantModel):

@@ -44,6 +44,8 @@ def cluster_state(cluster: Cluster) -> Shown:
     if status is None or not status.conditions:
         return Shown("work", "Creating", "The cluster was asked for a moment ago.")
     worst = min(status.conditions, key=lambda item: WORST_FIRST.index(item["state"]))
+    if worst["state"] == "wait":  # while something else moves, nothing stands still
+        worst = next((item for item in status.conditions if item["state"] == "work"), worst)
     if cluster.deleting_at is not None:
         return Shown(worst["state"], "Destroying", worst["message"])
     if status.ready and status.observed_generation == cluster.generation:
