@@ -1,7 +1,9 @@
 """Addresses for whoever runs the server: alive, ready, measured."""
 
+import socket
 from ipaddress import ip_address
 
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -28,8 +30,19 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus metrics of this process, for callers on this machine or in this pod's private network."""
+    """Prometheus metrics of this process and its gateway, for callers on private networks."""
     address = request.META.get("REMOTE_ADDR") or ""
     if address and not ip_address(address).is_private:
         return HttpResponse("metrics are for callers on private networks\n", status=403, content_type="text/plain")
-    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(generate_latest() + _of_gateway(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _of_gateway() -> bytes:
+    """The numbers of the gateway on this machine; nothing while there is none."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(2)
+        try:
+            connection.connect(str(settings.CONFIG.run / "metrics.sock"))
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+        except OSError:
+            return b""

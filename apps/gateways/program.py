@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import UUID
 
 from apps.clusters.adapters import ClusterTrust, credentials_of
+from apps.gateways import metrics
 from apps.gateways.balancers import Balancers
 from apps.gateways.batcher import Batcher
 from apps.gateways.changes import follow_changes
@@ -125,6 +126,8 @@ async def run(settings: Settings) -> None:
         await links.start()  # restores peers, then listens on the overlay and on grpc.sock
         dialing = await dial.serve(settings.run / "gateway.sock", engine.dial)
         ending.callback(dialing.close)
+        numbers = await metrics.serve(settings.run / "metrics.sock", engine, directory, monitor)
+        ending.callback(numbers.close)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(batcher.run())
             tasks.create_task(monitor.run())

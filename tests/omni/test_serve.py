@@ -104,7 +104,9 @@ def test_it_serves_is_killed_serves_again_and_stops(installation: Installation) 
     with installation.client() as client:
         assert client.get("/healthz").text == "ok\n"
         assert client.get("/readyz").json() == {"database": "ok"}
-        assert "omni_http_seconds" in client.get("/metrics").text
+        numbers = client.get("/metrics").text
+        assert "omni_http_seconds" in numbers
+        assert 'omni_links{state="connected"} 0.0' in numbers  # of the gateway
         assert client.get("/").headers["location"] == "/first-run"
 
     link = installation.command("admin", "signin-link").stdout.strip()

@@ -1,0 +1,53 @@
+"""The gateway's own numbers for Prometheus. It has no HTTP: the web process reads them from a unix socket."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from apps.gateways.directory import Directory
+from apps.gateways.monitor import Monitor
+from nodeagent.wireguard.engine import Counters, Engine
+
+
+class _Collector:
+    """What is true now, read at each scrape."""
+
+    def __init__(self, directory: Directory, monitor: Monitor) -> None:
+        self._directory, self._monitor = directory, monitor
+        self.counters = Counters()
+
+    def collect(self) -> Iterator[Metric]:
+        links = GaugeMetricFamily("omni_links", "Links by state", labels=["state"])
+        known = self._directory.all()
+        pending = sum(item.machine_id is None for item in known)
+        links.add_metric(["pending"], pending)
+        links.add_metric(["registered"], len(known) - pending)
+        links.add_metric(["connected"], self._monitor.connected)
+        yield links
+        for name, value in vars_of(self.counters).items():
+            counter = CounterMetricFamily(f"omni_link_{name}", "See the counters of nodeagent.wireguard.engine")
+            counter.add_metric([], value)
+            yield counter
+
+
+def vars_of(counters: Counters) -> dict[str, int]:
+    """The counters by name."""
+    return {name: getattr(counters, name) for name in counters.__slots__}
+
+
+async def serve(path: Path, engine: Engine, directory: Directory, monitor: Monitor) -> asyncio.Server:
+    """Answer each connection on a unix socket with the numbers in Prometheus' text form."""
+    registry, collector = CollectorRegistry(), _Collector(directory, monitor)
+    registry.register(collector)
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        collector.counters = await engine.counters()
+        writer.write(generate_latest(registry))
+        await writer.drain()
+        writer.close()
+
+    path.unlink(missing_ok=True)
+    return await asyncio.start_unix_server(answer, path=str(path))
