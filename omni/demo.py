@@ -70,9 +70,9 @@ async def _machines(config: Config, url: str) -> AsyncIterator[None]:
     folder.mkdir(exist_ok=True, mode=0o700)
     with (config.data / "machines.log").open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "omni", "simulator", "--api", url, "--state", str(folder), "--talos-version"),
+            *(sys.executable, "-m", "omni", "simulator", "--state", str(folder), "--talos-version"),
             *(TALOS.removeprefix("v"), "--machines", str(CONTROL_PLANES + WORKERS), "--factory", config.factory_url),
-            env=child.environment(),
+            env=child.environment() | {"OMNI_SIMULATOR_API": url},  # the token in it is not for the list of processes
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import resource
 import signal
 from contextlib import suppress
@@ -16,12 +17,17 @@ from nodeagent.simulator.image import Image
 from nodeagent.simulator.timings import Timings
 
 FILES_PER_MACHINE = 16
+API_VARIABLE = "OMNI_SIMULATOR_API"
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="omni simulator", description="Simulated Talos machines.")
     parser.add_argument(
-        "--api", metavar="URL", help="machine API with its join token: grpc://HOST:PORT?jointoken=TOKEN"
+        "--api",
+        metavar="URL",
+        default=os.environ.get(API_VARIABLE),
+        help=f"machine API with its join token: grpc://HOST:PORT?jointoken=TOKEN; given as ${API_VARIABLE}"
+        " it does not show in the list of processes",
     )
     parser.add_argument("--machines", type=int, default=1, metavar="N")
     parser.add_argument("--transport", choices=("udp", "grpc"), default="udp", help="how WireGuard packets travel")
