@@ -143,7 +143,7 @@ def test_it_serves_is_killed_serves_again_and_stops(installation: Installation) 
 
     tree = installation.processes()
     os.kill(installation.server.pid, signal.SIGINT)
-    assert installation.server.wait(40) == 0
+    assert installation.server.wait(40) == 0, (installation.data.parent / "log").read_text()[-2000:]
     wait_gone(tree)
     log = (installation.data.parent / "log").read_text()
     assert token not in log
