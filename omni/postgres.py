@@ -58,6 +58,7 @@ class Postgres:
             "unix_socket_directories": str(self.run),
             "max_connections": "200",
             "jit": "off",
+            "log_min_error_statement": "panic",  # statements hold values
             "log_timezone": "UTC",
             "timezone": "UTC",
         } | self.settings

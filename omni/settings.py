@@ -132,7 +132,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = LARGEST_BODY
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "loggers": {"django.request": {"level": "CRITICAL"}},
+    "loggers": {name: {"level": "CRITICAL"} for name in ("django.request", "django.security.csrf")},
 }
 
 # Static files: found in place, built assets are committed

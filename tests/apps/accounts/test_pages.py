@@ -130,3 +130,12 @@ def test_every_answer_has_an_id_and_a_content_policy(db: None, client: Client, p
     assert "script-src 'self'" in response["Content-Security-Policy"]
     assert response["Content-Security-Policy"].count("unsafe") == 1  # style attributes alone
     assert response["X-Frame-Options"] == "DENY"
+
+
+def test_a_refused_form_leaves_its_link_out_of_the_log(
+    member: Callable[..., User], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = actions.make_sign_in_link(member("owner"))
+    assert Client(enforce_csrf_checks=True).post(path).status_code == 403
+    assert path.rpartition("/")[2] not in caplog.text
+    assert actions.sign_in_link_works(path.rpartition("/")[2])
