@@ -8,16 +8,16 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from omni import child
 from omni.cli.admin import new_owner_token, new_signin_link
-from omni.cli.api import Api
+from omni.cli.api import Api, Away
 from omni.config import Config
 from omni.serve import running, until_signal
 
@@ -25,7 +25,9 @@ CONTROL_PLANES, WORKERS = 3, 2
 ORGANISATION, CLUSTER, TOKEN = "default", "demo", "demo"
 TALOS, KUBERNETES = "v1.13.8", "v1.36.2"
 POLL = 0.5
-JOIN_SECONDS, READY_SECONDS = 120.0, 300.0
+JOIN_SECONDS, READY_SECONDS, AWAY_SECONDS = 120.0, 300.0, 60.0
+
+T = TypeVar("T")
 
 
 class DemoError(RuntimeError):
@@ -92,22 +94,32 @@ async def _machines(config: Config, url: str) -> AsyncIterator[None]:
 async def _show(api: Api, started: float) -> None:
     """Wait for the machines, make the cluster where there is none, and tell how it gets ready."""
     machines = await _joined(api, started)
-    existing = await asyncio.to_thread(api.list, "clusters")
+    existing = await _answer(lambda: api.list("clusters"))
     if any(row["name"] == CLUSTER for row in existing):
         say(started, f"cluster {CLUSTER} is there from the last time")
     else:
-        review = await asyncio.to_thread(
-            lambda: api.post("templates", "sync", json={"template": template_of(machines)})
-        )
+        review = await _answer(lambda: api.post("templates", "sync", json={"template": template_of(machines)}))
         say(started, f"template synced: {len(review['changes'])} objects made")
     await _ready(api, started)
+
+
+async def _answer(ask: Callable[[], T]) -> T:
+    """What the server answers; a process of it that is being started again is waited for."""
+    deadline = time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            return await asyncio.to_thread(ask)
+        except Away:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(POLL)
 
 
 async def _joined(api: Api, started: float) -> list[str]:
     """UUIDs of the machines once all are here, those of a former run included."""
     wanted, seen, deadline = CONTROL_PLANES + WORKERS, 0, time.monotonic() + JOIN_SECONDS
     while True:
-        rows = await asyncio.to_thread(api.list, "machines", q="connected=yes")
+        rows = await _answer(lambda: api.list("machines", q="connected=yes"))
         known = [row for row in rows if row["reachable"] and row["stage"]]
         if len(known) != seen:
             seen = len(known)
@@ -136,7 +148,7 @@ async def _ready(api: Api, started: float) -> None:
     told: dict[str, str] = {}
     deadline = time.monotonic() + READY_SECONDS
     while True:
-        status: dict[str, Any] = await asyncio.to_thread(api.get, "clusters", CLUSTER, "status")
+        status: dict[str, Any] = await _answer(lambda: api.get("clusters", CLUSTER, "status"))
         for condition in status["conditions"]:
             if told.get(condition["name"]) != condition["message"]:
                 told[condition["name"]] = condition["message"]
