@@ -12,8 +12,8 @@ import grpc
 
 from nodeagent.caller import Caller, caller_of
 from nodeagent.dial import join
+from nodeagent.sockets import new_socket_path
 from nodeagent.tls import TlsStream, relay
-from nodeagent.tlsbridge import new_socket_path
 from nodeagent.wireguard.engine import Engine, Listener
 
 HANDSHAKE_TIMEOUT = 10.0

@@ -15,7 +15,7 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from nodeagent import tls
-from nodeagent.tlsbridge import new_socket_path
+from nodeagent.sockets import new_socket_path
 from talos import certificates, pki, resources
 from talos.gen import common_pb2, storage_pb2, storage_pb2_grpc
 from talos.gen.cosi import state_pb2, state_pb2_grpc

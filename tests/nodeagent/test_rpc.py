@@ -11,7 +11,7 @@ import pytest
 from nodeagent import rpc, tls
 from nodeagent.http2 import Connection
 from nodeagent.rpc import Channel, Methods, RpcError
-from nodeagent.tlsbridge import new_socket_path
+from nodeagent.sockets import new_socket_path
 from talos.gen import common_pb2
 from talos.gen.machine import machine_pb2, machine_pb2_grpc
 from tests.nodeagent.fakenode import maintenance_identity

@@ -19,12 +19,13 @@ from nodeagent import tls
 from nodeagent.siderolink import trustd
 from nodeagent.siderolink.events import read_payload
 from nodeagent.siderolink.kmsg import LINE_LIMIT, LineSplitter
-from nodeagent.tlsbridge import Credentials, TlsBridge
+from nodeagent.tls import Credentials
 from talos import pki, siderolink
 from talos.gen import security_pb2, security_pb2_grpc
 from talos.gen.machine import machine_pb2
 from talos.gen.sidero import events_pb2, events_pb2_grpc
 from tests.nodeagent.siderolink.world import MACHINE, SERVER, Ports, World, world
+from tests.nodeagent.tlsbridge import TlsBridge
 
 NOW = datetime.now(UTC)
 

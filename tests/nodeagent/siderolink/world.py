@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from nodeagent.ports import Link, ProvisionRequest
 from nodeagent.siderolink.server import SideroLinkServer
-from nodeagent.tlsbridge import new_socket_path
+from nodeagent.sockets import new_socket_path
 from nodeagent.wireguard.engine import Endpoint, StreamHandler
 
 SERVER = "fdae:41e4:649b:9303::1"

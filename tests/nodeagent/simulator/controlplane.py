@@ -14,8 +14,8 @@ from nodeagent import dial
 from nodeagent.client import NodeClient
 from nodeagent.ports import Link, ProvisionRefused, ProvisionRequest
 from nodeagent.siderolink.server import SideroLinkServer
+from nodeagent.sockets import new_socket_path
 from nodeagent.tls import Credentials
-from nodeagent.tlsbridge import new_socket_path
 from nodeagent.wireguard.userspace import UserspaceEngine
 from talos import pki, secrets, siderolink
 

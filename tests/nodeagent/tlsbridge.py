@@ -8,34 +8,14 @@ stream that the caller's `connect` opened.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import itertools
-import shutil
-import tempfile
-from functools import cache
-from pathlib import Path
 from typing import Self
 
 from nodeagent import tls
+from nodeagent.sockets import new_socket_path
 from nodeagent.tls import Connect, Credentials
 
 HANDSHAKE_TIMEOUT = 15.0
 """Seconds for opening the stream and the TLS handshake together."""
-
-_numbers = itertools.count()
-
-
-@cache
-def private_folder() -> Path:
-    """A folder for unix sockets that only this user can enter; removed when the process ends."""
-    path = Path(tempfile.mkdtemp(prefix="node-"))  # mkdtemp makes it with mode 0700
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    return path
-
-
-def new_socket_path() -> Path:
-    """A path for one more unix socket in the private folder."""
-    return private_folder() / str(next(_numbers))
 
 
 class TlsBridge:
