@@ -20,7 +20,7 @@ import structlog
 
 from omni import child, keys
 from omni.config import Config, split_address
-from omni.postgres import Postgres
+from omni.postgres import Postgres, PostgresError
 
 STOP_SECONDS, READY_SECONDS = 8.0, 60.0
 LONGEST_RESTART_DELAY = 30.0
@@ -39,8 +39,8 @@ async def running(config: Config, log_file: Path | None = None) -> AsyncIterator
     With `log_file` the processes write there instead of to standard error.
     """
     keys.prepare(config)
-    with _only_one(config), _database(config):
-        tree = Tree(config, log_file)
+    with _only_one(config), _database(config) as database:
+        tree = Tree(config, database, log_file)
         try:
             await tree.start()
             yield tree
@@ -49,10 +49,10 @@ async def running(config: Config, log_file: Path | None = None) -> AsyncIterator
 
 
 class Tree:
-    """The processes beside PostgreSQL: `core` and `gateway`."""
+    """The processes beside PostgreSQL, `core` and `gateway`; and PostgreSQL, if it is ours, once they run."""
 
-    def __init__(self, config: Config, log_file: Path | None) -> None:
-        self.config = config
+    def __init__(self, config: Config, database: Postgres | None, log_file: Path | None) -> None:
+        self.config, self._database = config, database
         self._environment = child.environment() | config.to_env()
         self._log_file = log_file
         self._keepers: list[asyncio.Task[None]] = []
@@ -75,6 +75,8 @@ class Tree:
                     late = ", ".join(self._ended) or role
                     raise ServeError(f"{late} did not become ready; its log says why")
                 await asyncio.sleep(0.02)
+        if self._database:
+            self._keepers.append(asyncio.create_task(self._keep_database(self._database), name="postgres"))
 
     async def stop(self) -> None:
         """End both, gently first."""
@@ -97,6 +99,19 @@ class Tree:
             delay = 0.5 if time.monotonic() - started > 60 else min(delay * 2, LONGEST_RESTART_DELAY)
             log.error("process ended by itself", process=role, status=status, again_in=delay)
             await asyncio.sleep(delay)
+
+    async def _keep_database(self, database: Postgres) -> None:
+        """Start PostgreSQL again when it ends by itself: what was committed is there, the others connect anew."""
+        while True:
+            assert database.process is not None
+            await _end_of(database.process.pid)
+            log.error("process ended by itself", process="postgres", status=database.process.wait())
+            while database.process is None or database.process.poll() is not None:
+                try:
+                    database.start()  # in this thread, with which it shall end
+                except PostgresError as error:
+                    log.error("PostgreSQL does not start", error=str(error), again_in=LONGEST_RESTART_DELAY)
+                    await asyncio.sleep(LONGEST_RESTART_DELAY)
 
     async def _spawn(self, role: str) -> asyncio.subprocess.Process:
         output = self._log_file.open("ab") if self._log_file else None
@@ -140,15 +155,15 @@ def _only_one(config: Config) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _database(config: Config) -> Iterator[None]:
+def _database(config: Config) -> Iterator[Postgres | None]:
     """The embedded PostgreSQL, unless the configuration names another."""
     if config.database_url:
-        yield
+        yield None
         return
     server = Postgres(config.data / "postgres", config.run, config.data / "postgres.log")
     server.start()
     try:
-        yield
+        yield server
     finally:
         server.stop()
 
@@ -157,6 +172,17 @@ def _answers(path: Path) -> bool:
     """Whether somebody listens on a unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(os.fspath(path)) == 0
+
+
+async def _end_of(pid: int) -> None:
+    """Wait until a child has ended; it is still to be waited for."""
+    ended, descriptor = asyncio.Event(), os.pidfd_open(pid)
+    asyncio.get_running_loop().add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -10,7 +10,8 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -73,6 +74,34 @@ class Installation:
                 except OSError:
                     continue
         return found
+
+    def process(self, role: str) -> int:
+        """The child of the server that does this."""
+        assert self.server is not None
+        children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text().split()
+        words = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in children}
+        return next(pid for pid, command in words.items() if any(word.endswith(role.encode()) for word in command[:4]))
+
+    def log_says(self, text: str) -> None:
+        """Wait until the log says so."""
+        self.eventually(lambda: text in (self.data.parent / "log").read_text())
+
+    def answers(self, client: httpx.Client, path: str) -> None:
+        """Wait until an address answers well."""
+
+        def well() -> bool:
+            try:
+                return client.get(path).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        self.eventually(well)
+
+    def eventually(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not holds():
+            assert time.monotonic() < deadline, (self.data.parent / "log").read_text()[-2000:]
+            time.sleep(0.2)  # what other processes do cannot be awaited
 
 
 def wait_gone(pids: set[int]) -> None:
@@ -148,6 +177,24 @@ def test_it_serves_is_killed_serves_again_and_stops(installation: Installation) 
     log = (installation.data.parent / "log").read_text()
     assert token not in log
     assert json.dumps(link.rsplit("/", 1)[1]) not in log
+
+
+@pytest.mark.parametrize("role", ["postgres", "gateway", "core"])
+def test_whatever_is_killed_is_started_again(installation: Installation, role: str) -> None:
+    installation.serve()
+    token = installation.command("admin", "token").stdout.strip()
+    killed = installation.process(role)
+    os.kill(killed, signal.SIGKILL)
+    wait_gone({killed})
+    installation.log_says(f"process={role}")
+    with installation.client(headers={"Authorization": f"Bearer {token}"}) as client:
+        installation.answers(client, "/api/v1/organisations")
+        made = client.post("/api/v1/organisations/default/api-tokens", json={"name": "ci", "role": "reader"})
+        assert made.status_code == 201
+    assert installation.process(role) != killed
+    assert installation.server is not None
+    os.kill(installation.server.pid, signal.SIGINT)
+    assert installation.server.wait(40) == 0
 
 
 def test_a_port_that_is_taken(installation: Installation) -> None:
