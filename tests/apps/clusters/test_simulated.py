@@ -158,4 +158,4 @@ def test_to_ready_and_back(site: Callable[[int, str], Site], talos: str, kuberne
     world.run(lab.ready)
     lab.destroy()
     world.run(lab.gone)
-    assert {fields["stage"] for fields in world.seen.values()} == {"maintenance"}
+    world.run(lambda: {fields["stage"] for fields in world.seen.values()} == {"maintenance"})
