@@ -45,6 +45,7 @@ class Dispatcher(threading.Thread):
         with psycopg.connect(**session_parameters(), autocommit=True) as session:
             session.execute(f"LISTEN {WAKE_CHANNEL}")
             while not self._stopping.is_set():
+                engine.forgive_clock()
                 due, next_in = engine.outlook(TASKS_AT_ONCE)
                 connections.close_all()
                 for _ in range(due):

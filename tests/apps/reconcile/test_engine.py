@@ -99,6 +99,17 @@ def test_a_failure_is_stored_and_repeated_later(lease: Lease, reconcile: Callabl
     assert (row.attempts, row.last_error) == (0, "")
 
 
+def test_a_clock_that_was_set_back(lease: Lease, reconcile: Callable[..., None]) -> None:
+    """What was due by the old time is not waited for as long as the clock was wrong."""
+    reconcile(lambda organisation, thing: Outcome())
+    hint("thing", uuid7(), ORGANISATION, timezone.now() + timedelta(hours=3))
+    hint("thing", uuid7(), ORGANISATION, timezone.now() + timedelta(seconds=RESYNC_SECONDS))
+    assert engine.run_due(lease) == 0
+    engine.forgive_clock()
+    assert engine.run_due(lease) == 1
+    assert Outbox.objects.get().due_at > timezone.now()
+
+
 def test_delays_grow_to_a_limit() -> None:
     delays = [engine.delay(attempt) for attempt in range(1, 40)]
     assert delays[0] < 1.3
