@@ -127,13 +127,16 @@ class TalosNode:
         self._call(True, lambda client: client.bootstrap(), CHANGE)
 
     def etcd_members(self) -> tuple[EtcdMember, ...]:
+        async def work(client: NodeClient) -> tuple[EtcdMember, ...]:
+            members = await client.etcd_members() if await _etcd_runs(client) else ()
+            return tuple(EtcdMember(f"{member.id:016x}", member.name, member.is_learner) for member in members)
+
         try:
-            members = self._call(True, lambda client: client.etcd_members(), READ)
+            return self._call(True, work, READ)
         except errors.NodeError as error:
             if isinstance(error, errors.Unreachable | errors.TimedOut):
                 raise
             return ()
-        return tuple(EtcdMember(f"{member.id:016x}", member.name, member.is_learner) for member in members)
 
     def reset(self, graceful: bool, version: str) -> None:
         async def work(client: NodeClient) -> None:
@@ -201,12 +204,23 @@ async def _schematic(client: NodeClient) -> str:
     return ""
 
 
+async def _etcd_runs(client: NodeClient) -> bool:
+    """Ask before any call about etcd: as long as it does not run (before the bootstrap, say) Talos answers none of
+    them, but waits for it until the call's deadline."""
+    try:
+        return bool(((await client.get(types.SERVICE, "etcd")).spec or {}).get("running"))
+    except errors.NotFound:
+        return False
+
+
 async def _etcd_healthy(client: NodeClient) -> bool:
     """Whether the member on this very machine takes part: it answers, without errors, and is no learner."""
     try:
+        if not await _etcd_runs(client):
+            return False
         status = await client.etcd_status()
-    except errors.NodeError as error:
-        if isinstance(error, errors.Unreachable | errors.TimedOut):
-            raise
-        return False
+    except errors.Unreachable:
+        raise
+    except errors.NodeError:
+        return False  # no answer in time included: etcd is starting, and the machine itself has just answered
     return not status.errors and not status.is_learner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import grpc
@@ -11,6 +12,7 @@ from nodeagent.simulator import node
 from nodeagent.simulator.calls import Call, Implementation, Refusal, unknown
 from nodeagent.simulator.etcd import VERSION, EtcdCluster, EtcdError, Member, MemberNotFound
 from nodeagent.simulator.rpc.life import require_control_plane
+from nodeagent.simulator.services import State
 from talos.gen.machine import etcd_pb2
 
 
@@ -25,8 +27,17 @@ def _member(call: Call, what: str) -> tuple[EtcdCluster, Member]:
     return cluster, boot.member
 
 
+async def _asked_member(call: Call, what: str) -> tuple[EtcdCluster, Member]:
+    """As `_member`, for questions: before the bootstrap Talos waits for its etcd, until the caller's deadline."""
+    require_control_plane(call.boot, what)
+    service = call.boot.services.get("etcd")
+    if service is not None and service.state is State.PREPARING:
+        await asyncio.Event().wait()
+    return _member(call, what)
+
+
 async def member_list(call: Call, request: etcd_pb2.EtcdMemberListRequest) -> etcd_pb2.EtcdMemberListResponse:
-    cluster, _ = _member(call, "member list")
+    cluster, _ = await _asked_member(call, "member list")
     if not request.query_local and not cluster.has_quorum:
         raise unknown("failed to list etcd members: context deadline exceeded")
     members = [
@@ -43,7 +54,7 @@ async def member_list(call: Call, request: etcd_pb2.EtcdMemberListRequest) -> et
 
 
 async def status(call: Call, request: Empty) -> etcd_pb2.EtcdStatusResponse:
-    cluster, member = _member(call, "etcd status")
+    cluster, member = await _asked_member(call, "etcd status")
     status = etcd_pb2.EtcdMemberStatus(
         protocol_version=VERSION,
         db_size=4 * 1024**2,
