@@ -33,7 +33,7 @@ def login(config: Config, url: str | None, name: str, token: str | None, ca: Pat
         from omni.cli.admin import new_owner_token
 
         url, authority = config.public_url, (config.data / "ca.crt").read_text()
-        token = token or new_owner_token(config, "omni login")
+        token = token or new_owner_token(config, "omni login", organisation)
     token = token or click.prompt("API token", hide_input=True)
     with Api(url, token, authority) as api:
         me, places = api.call("GET", "/me"), api.call("GET", "/organisations")["items"]
