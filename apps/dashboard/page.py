@@ -51,7 +51,9 @@ def page(verb: str) -> Callable[[View], View]:
             try:
                 with tenant_scope(place.organisation_id):
                     check(request.actor, verb)
-                    return view(request, *args, **kwargs)
+                    response = view(request, *args, **kwargs)
+                    response.headers.setdefault("Cache-Control", "no-store")  # not for whoever goes back afterwards
+                    return response
             except Denied as refusal:
                 return show(request, "denied.html", {"refusal": str(refusal)}, status=403)
 

@@ -166,6 +166,10 @@ def test_it_serves_is_killed_serves_again_and_stops(installation: Installation) 
     assert f"siderolink.api=grpc://127.0.0.1:{installation.port}?jointoken=" in said
     with installation.client(headers={"Authorization": f"Bearer {token}"}) as client:
         assert client.get("/api/v1/organisations").json()["items"][0]["slug"] == "default"
+    assert "/accounts/link/" in installation.command("admin", "create-organisation", "edge", "--owner", "a@b.cd").stdout
+    taken = installation.command("admin", "create-organisation", "edge", "--owner", "a@b.cd")
+    assert taken.returncode != 0
+    assert "exists already" in taken.stderr
     second = installation.command("serve")
     assert second.returncode != 0
     assert "another `omni serve` runs on" in second.stderr

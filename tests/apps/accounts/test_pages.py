@@ -40,6 +40,7 @@ def test_the_first_run_makes_an_owner_and_is_over(db: None, client: Client) -> N
     done = client.post(path, FORM)
     assert (done.status_code, done.url) == (302, "/")
     assert client.get("/").url == "/o/acme/"
+    assert client.get("/o/acme/machines").headers["Cache-Control"] == "no-store"
     user = User.objects.get()
     assert user.check_password(FORM["password"])
     assert [place.role for place in places(user)] == ["owner"]
