@@ -34,8 +34,9 @@ from apps.reconcile.conditions import Condition, State
 
 Phase = Literal["scaling-up", "scaling-down", "running", "destroying"]
 
-STARTING = timedelta(seconds=30)
-"""How long etcd may take to show itself after a bootstrap call whose answer was lost."""
+STARTING = timedelta(minutes=2)
+"""How long etcd may take to show itself after a bootstrap call. The machine first pulls etcd's image, and another call
+would end that pull and begin it again."""
 
 SOON, LATER, AT_REST = 5.0, 30.0, 300.0
 """Seconds until the next look: things move, something is awaited, all is well."""

@@ -26,6 +26,7 @@ from apps.clusters.plan_cluster import ClusterDecision, plan
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 JUST_NOW, LONG_AGO = NOW - timedelta(seconds=3), NOW - timedelta(minutes=5)
+PULLING = NOW - timedelta(minutes=1)  # while the machine may still pull etcd's image
 
 
 def member(number: int, role: str = "controlplane", **fields: object) -> Member:
@@ -100,6 +101,7 @@ def test_next_step(facts: ClusterFacts, expected: str) -> None:
         (replace(FIXED, bootstrap=Bootstrap(Silent("no route"))), "bootstrapped", "no route"),
         (replace(FIXED, bootstrap=Bootstrap("maintenance")), "bootstrapped", "start with its config"),
         (replace(FIXED, bootstrap=Bootstrap("secure", "booting", tried_at=JUST_NOW)), "bootstrapped", "show itself"),
+        (replace(FIXED, bootstrap=Bootstrap("secure", "booting", tried_at=PULLING)), "bootstrapped", "show itself"),
         (replace(READY, etcd=ETCD[:2]), "etcd", "2 of 3 etcd members. Waiting for m-3"),
         (replace(READY, etcd=(*ETCD, EtcdMember("f" * 16, "old"))), "etcd", "warn: etcd has members without a machine"),
         (replace(READY, etcd=(*ETCD[:2], EtcdMember("3".zfill(16), "n3", learner=True))), "etcd", "n3 to catch up"),
