@@ -70,6 +70,7 @@ class Bootstrap:
     members: tuple[EtcdMember, ...] = ()  # of etcd as it lists them; empty while etcd does not run
     tried_at: datetime | None = None  # an open bootstrap operation
     refusal: str = ""  # of the last try
+    accepted: bool = False  # the machine took the call, and has not rebooted since
 
 
 @dataclass(frozen=True)

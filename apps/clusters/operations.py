@@ -4,6 +4,9 @@ from django.utils import timezone
 
 from apps.clusters.models import ClusterMachine, Operation
 
+ACCEPTED = "accepted"
+"""Target of a bootstrap operation whose call the machine took."""
+
 
 def begin(row: ClusterMachine, kind: str, generation: int, boot_id: str = "", target: str = "") -> Operation:
     """Open an operation, or note one more try of the open one of the same kind."""
@@ -19,10 +22,15 @@ def begin(row: ClusterMachine, kind: str, generation: int, boot_id: str = "", ta
             tried_at=now,
             attempts=1,
         )
-    running.tried_at, running.boot_id, running.error = now, boot_id, ""
+    running.tried_at, running.boot_id, running.target, running.error = now, boot_id, target, ""
     running.attempts += 1
-    running.save(update_fields=["tried_at", "boot_id", "error", "attempts"])
+    running.save(update_fields=["tried_at", "boot_id", "target", "error", "attempts"])
     return running
+
+
+def accepted(row: ClusterMachine) -> None:
+    """Note that the machine took the call; what it does with it shows later."""
+    Operation.objects.filter(cluster_machine=row, finished_at=None).update(target=ACCEPTED)
 
 
 def end(row: ClusterMachine, error: str = "", permanent: bool = False) -> None:

@@ -35,8 +35,8 @@ from apps.reconcile.conditions import Condition, State
 Phase = Literal["scaling-up", "scaling-down", "running", "destroying"]
 
 STARTING = timedelta(minutes=2)
-"""How long etcd may take to show itself after a bootstrap call. The machine first pulls etcd's image, and another call
-would end that pull and begin it again."""
+"""How long etcd may take to show itself after a bootstrap call whose answer was lost. The machine first pulls etcd's
+image, and another call would end that pull and begin it again; one that was accepted is not repeated at all."""
 
 SOON, LATER, AT_REST = 5.0, 30.0, 300.0
 """Seconds until the next look: things move, something is awaited, all is well."""
@@ -261,6 +261,8 @@ def _start(shown: Bootstrap, name: str, now: datetime, look: _Look) -> None:
         look.do("bootstrapped", EtcdStarted(f"etcd runs on {name}."))
     elif shown.answer == "maintenance" or shown.stage not in ("booting", "running"):
         look.say("bootstrapped", "work", f"Waiting for {name} to start with its config before etcd begins.")
+    elif shown.accepted:
+        look.say("bootstrapped", "work", f"Waiting for etcd on {name} to show itself; its image may have to be pulled.")
     elif shown.tried_at is not None and now - shown.tried_at < STARTING and not shown.refusal:
         look.say("bootstrapped", "work", f"Waiting for etcd on {name} to show itself.")
     else:

@@ -62,7 +62,8 @@ def _wipe(facts: Facts, live: Live, now: datetime, look: Look) -> Decision[Step]
     if live.stage == "resetting":
         return look.stop("leaving", "work", f"Waiting for {facts.name} to be wiped.", SOON)
     if call is not None and live.boot_id == call.boot_id and within(call.tried_at, now, SHOW):
-        return look.stop("leaving", "work", f"Waiting for {facts.name} to be wiped.", SOON)
+        because = f" It said: {call.error}." if call.error else ""
+        return look.stop("leaving", "work", f"Waiting for {facts.name} to be wiped.{because}", SOON)
     graceful = not facts.cluster_leaving and (call.tries if call else 0) < GRACEFUL_RESETS
     stages = ("running", "booting") if facts.role == "worker" or not graceful else ("running",)
     if live.stage not in stages:

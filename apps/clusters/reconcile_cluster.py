@@ -1,5 +1,6 @@
 """The reconciler of a cluster: secrets, membership, bootstrap, etcd, Kubernetes, and its end."""
 
+import contextlib
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -136,6 +137,7 @@ class _Run:
             members=members,
             tried_at=call.tried_at if call else None,
             refusal=call.error if call else "",
+            accepted=call is not None and call.target == operations.ACCEPTED and call.boot_id == answer.boot_id,
         )
 
     # Steps
@@ -171,11 +173,17 @@ class _Run:
             other = Operation.objects.filter(cluster_machine=row, finished_at=None).exclude(kind="bootstrap")
             if other.exists():
                 return  # the machine is busy with something else
-            operations.begin(row, "bootstrap", seen.generation)
+        machine = node.connect(seen.targets[uuid])
+        shown = machine.look()
+        if isinstance(shown, Silent):
+            return  # the next run says so
+        with tenant_scope(self.organisation_id):
+            operations.begin(row, "bootstrap", seen.generation, shown.boot_id)
         try:
-            node.connect(seen.targets[uuid]).bootstrap()
-        except errors.AlreadyDone:
-            pass  # an answer of ours was lost; its member list will show
+            with contextlib.suppress(errors.AlreadyDone):  # an answer of ours was lost; its member list will show
+                machine.bootstrap()
+            with tenant_scope(self.organisation_id):
+                operations.accepted(row)
         except (errors.NotReady, errors.Unsupported, errors.Invalid) as error:
             with tenant_scope(self.organisation_id):
                 operations.failed(row, error.detail or str(error))

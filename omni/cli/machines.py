@@ -1,5 +1,6 @@
 """`omni machines`, `omni jointokens` and `omni audit`."""
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -11,11 +12,27 @@ from omni.cli.output import Column, ago, output_option, show
 
 FOLLOW_SECONDS = 1.0
 
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
 MACHINE_COLUMNS: list[Column] = [
     ("uuid", "uuid"), ("name", "hostname"), ("state", "state.word"), ("cluster", "cluster"), ("role", "role"),
     ("talos", "talos_version"), ("link", "transport"), ("address", lambda row: next(iter(row["addresses"]), "")),
     ("joined", ago("created_at")),
 ]  # fmt: skip
+
+
+def uuid_of(api: Api, machine: str) -> str:
+    """The UUID of a machine given by its UUID, its name, or the start of either. Raises ClickException."""
+    if UUID.fullmatch(machine):
+        return machine.lower()
+    rows = api.list("machines", q=machine)
+    exact = [row for row in rows if row["hostname"] == machine]
+    begun = [row for row in rows if row["hostname"].startswith(machine) or row["uuid"].startswith(machine.lower())]
+    found = exact or begun
+    if len(found) != 1:
+        known = ", ".join(f"{row['hostname']} ({row['uuid']})" for row in found[:5]) or "none"
+        raise click.ClickException(f"{machine!r} is not the name or UUID of one machine; these fit: {known}")
+    return str(found[0]["uuid"])
 
 
 @click.group()
@@ -40,20 +57,21 @@ def list_machines(api: Api, query: str, sort: str, limit: int | None, output: st
 
 
 @machines.command("get")
-@click.argument("uuid")
+@click.argument("machine")
 @click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", help="How to print [yaml].")
 @with_api
-def get_machine(api: Api, uuid: str, output: str) -> None:
+def get_machine(api: Api, machine: str, output: str) -> None:
     """Show everything that is known of a machine."""
-    show(api.get("machines", uuid), [], output)
+    show(api.get("machines", uuid_of(api, machine)), [], output)
 
 
 @machines.command("label")
-@click.argument("uuid")
+@click.argument("machine")
 @click.argument("labels", nargs=-1, required=True, metavar="KEY=VALUE|KEY-...")
 @with_api
-def label(api: Api, uuid: str, labels: tuple[str, ...]) -> None:
+def label(api: Api, machine: str, labels: tuple[str, ...]) -> None:
     """Set labels of a machine, or remove them with `KEY-`."""
+    uuid = uuid_of(api, machine)
     held = dict(api.get("machines", uuid)["labels"])
     for item in labels:
         key, given, value = item.partition("=")
@@ -67,35 +85,41 @@ def label(api: Api, uuid: str, labels: tuple[str, ...]) -> None:
 
 
 @machines.command("remove")
-@click.argument("uuid")
+@click.argument("machine")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_api
-def remove(api: Api, uuid: str, yes: bool) -> None:
+def remove(api: Api, machine: str, yes: bool) -> None:
     """Forget a machine that is in no cluster.
 
     The machine itself is not touched.
     """
+    uuid = uuid_of(api, machine)
     if not yes:
         click.confirm(f"Forget machine {uuid}, its events and its log?", abort=True)
     api.delete("machines", uuid)
 
 
 @machines.command("events")
-@click.argument("uuid")
+@click.argument("machine")
 @output_option
 @with_api
-def events(api: Api, uuid: str, output: str) -> None:
+def events(api: Api, machine: str, output: str) -> None:
     """The last events of a machine, the newest first."""
-    show(api.get("machines", uuid, "events"), [("at", "at"), ("kind", "kind"), ("what", "summary")], output)
+    show(
+        api.get("machines", uuid_of(api, machine), "events"),
+        [("at", "at"), ("kind", "kind"), ("what", "summary")],
+        output,
+    )
 
 
 @machines.command("logs")
-@click.argument("uuid")
+@click.argument("machine")
 @click.option("--tail", type=int, default=200, help="Lines to begin with [200].")
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
 @with_api
-def logs(api: Api, uuid: str, tail: int, follow: bool) -> None:
+def logs(api: Api, machine: str, tail: int, follow: bool) -> None:
     """The kernel log of a machine."""
+    uuid = uuid_of(api, machine)
     lines = api.get("machines", uuid, "logs", tail=tail)
     last = 0
     while True:

@@ -102,6 +102,11 @@ def test_next_step(facts: ClusterFacts, expected: str) -> None:
         (replace(FIXED, bootstrap=Bootstrap("maintenance")), "bootstrapped", "start with its config"),
         (replace(FIXED, bootstrap=Bootstrap("secure", "booting", tried_at=JUST_NOW)), "bootstrapped", "show itself"),
         (replace(FIXED, bootstrap=Bootstrap("secure", "booting", tried_at=PULLING)), "bootstrapped", "show itself"),
+        (
+            replace(FIXED, bootstrap=Bootstrap("secure", "booting", tried_at=LONG_AGO, accepted=True)),
+            "bootstrapped",
+            "may have to be pulled",
+        ),
         (replace(READY, etcd=ETCD[:2]), "etcd", "2 of 3 etcd members. Waiting for m-3"),
         (replace(READY, etcd=(*ETCD, EtcdMember("f" * 16, "old"))), "etcd", "warn: etcd has members without a machine"),
         (replace(READY, etcd=(*ETCD[:2], EtcdMember("3".zfill(16), "n3", learner=True))), "etcd", "n3 to catch up"),
