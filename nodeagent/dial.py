@@ -52,6 +52,8 @@ async def serve(path: Path, dial: Dial) -> asyncio.Server:
         live.add(task)
         try:
             await answer(reader, writer)
+        except asyncio.CancelledError:
+            writer.transport.abort()  # we are stopping; asyncio would log this as an error of the handler
         finally:
             live.discard(task)
 

@@ -63,6 +63,8 @@ class OverlayService:
                     stream = TlsStream(reader, writer, await self._tls_for(address), server_side=True)
                     await stream.handshake()
                 await relay(await self._connect(address, port), stream)
+        except asyncio.CancelledError:
+            writer.transport.abort()  # we are stopping; asyncio would log this as an error of the handler
         except (LookupError, PermissionError) as error:
             log.info("no service for %s on port %d: %s", address, self._port, error)
         except OSError as error:
