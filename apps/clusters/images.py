@@ -5,6 +5,7 @@ from typing import Any
 
 from apps.clusters.decision import listed
 from talos import schematic as schematics
+from talos.config import cel
 
 SMALLEST = 5 * 10**9
 """Bytes that a disk must exceed to be chosen for an installation."""
@@ -37,7 +38,7 @@ def choose_disk(name: str, disks: Sequence[Disk], system_disk: str, disk: str, s
     """The disk to install on, or why none can be chosen: (path, "") or ("", sentence). Both empty: nothing reported.
 
     An installed machine keeps its system disk; then the disk that was named; then the smallest that is large enough,
-    writable, and no part of something larger, USB disks last.
+    writable, and no part of something larger, USB disks last. A selector narrows that choice, whatever the size.
     """
     if system_disk:
         return system_disk, ""
@@ -45,9 +46,12 @@ def choose_disk(name: str, disks: Sequence[Disk], system_disk: str, disk: str, s
         return "", ""
     if disk:
         return _named(name, disks, disk)
-    if selector:
-        return "", f"{name} has the disk selector “{selector}”, which is not evaluated yet: name its disk instead."
-    fitting = [item for item in disks if _fits(item)]
+    try:
+        fitting = [item for item in disks if (_selected(item, selector) if selector else _fits(item))]
+    except (cel.EvaluationError, cel.SyntaxProblem) as error:
+        return "", f"{name} has the disk selector “{selector}”, which does not work on its disks: {error}."
+    if not fitting and selector:
+        return "", f"{name} has no disk that fits “{selector}”; it has {_listed(disks)}."
     if not fitting:
         return "", f"{name} has no disk of more than {SMALLEST // 10**9} GB that can be written to: name its disk."
     best = min(fitting, key=lambda item: (item.get("transport") == "usb", int(item.get("size", 0)), str(item["path"])))
@@ -58,11 +62,21 @@ def _named(name: str, disks: Sequence[Disk], wanted: str) -> tuple[str, str]:
     for item in disks:
         if wanted == item.get("path") or wanted in item.get("symlinks", ()):
             return wanted, ""
-    has = listed(sorted(str(item.get("path")) for item in disks))
-    return "", f"{name} has no disk {wanted}; it has {has}. Name one of them."
+    return "", f"{name} has no disk {wanted}; it has {_listed(disks)}. Name one of them."
+
+
+def _listed(disks: Sequence[Disk]) -> str:
+    return listed(sorted(str(item.get("path")) for item in disks))
+
+
+def _writable(disk: Disk) -> bool:
+    return not (disk.get("readonly") or disk.get("cdrom") or disk.get("secondary"))
 
 
 def _fits(disk: Disk) -> bool:
-    if disk.get("readonly") or disk.get("cdrom") or disk.get("secondary"):
-        return False
-    return int(disk.get("size", 0)) > SMALLEST
+    return _writable(disk) and int(disk.get("size", 0)) > SMALLEST
+
+
+def _selected(disk: Disk, selector: str) -> bool:
+    """Whether a CEL selector takes the disk; one that cannot be written to is never taken."""
+    return _writable(disk) and cel.select_disk(selector, {**disk, "dev_path": disk.get("path", "")}, system_disk=False)

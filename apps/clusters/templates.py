@@ -8,6 +8,7 @@ from apps.clusters.models import Cluster, ClusterMachine, MachineSetNode
 from apps.clusters.observe_cluster import seen_of
 from apps.machines.models import Machine, MachineClass
 from talos import semver, template, versions
+from talos.config import cel
 from talos.template import Plan, ReadFile, Resource, Template
 from talos.template import resources as kinds
 
@@ -70,6 +71,10 @@ def _refusals(desired: list[Resource], planned: Plan, cluster: Cluster | None) -
             yield from _cluster_refusals(resource, cluster)
         if resource.type == kinds.MACHINE_SET:
             yield from _set_refusals(resource)
+        if resource.type == kinds.INSTALL_DISK and (selector := str(resource.spec.get("disk_selector") or "")):
+            wrong = cel.problem(selector, cel.DISK)
+            if wrong:
+                yield f"install.diskSelector of {resource.id} is no expression over a disk:\n{wrong}"
     if cluster is not None:
         for group in planned.destroy:
             yield from (_removal_refusal(resource) for resource in group if _is_control_plane(resource))
@@ -167,8 +172,6 @@ def _warnings(desired: list[Resource], planned: Plan) -> Iterator[str]:
             yield from _cluster_warnings(resource)
         if resource.type == kinds.MACHINE_SET and resource.spec.get("upgrade_strategy_config"):
             yield f"upgradeStrategy of {resource.id} is stored and not acted on yet"
-        if resource.type == kinds.INSTALL_DISK and resource.spec.get("disk_selector"):
-            yield f"install.diskSelector of {resource.id} is not evaluated yet: the machine waits until a disk is named"
         if resource.type == kinds.MACHINE_SET_NODE and kinds.ANNOTATION_LOCKED in resource.annotations:
             yield f"locked of {resource.id} is stored and not acted on yet: configs go on to change"
     for change in planned.update:

@@ -1,7 +1,5 @@
-"""Checking of the CEL expressions that select disks, volumes and links, with the error texts of Talos.
-
-Expressions are parsed and type-checked, never evaluated.
-"""
+"""The CEL expressions that select disks, volumes and links: checked with the error texts of Talos (`problem`), and, for
+disks, evaluated (`select_disk`)."""
 
 from __future__ import annotations
 
@@ -15,10 +13,23 @@ from talos.config.cel.environments import (
     VOLUME,
     Environment,
 )
+from talos.config.cel.evaluate import EvaluationError, select_disk
 from talos.config.cel.parse import Parser, SyntaxProblem
 from talos.config.cel.types import name
 
-__all__ = ["DISK", "LINK", "MEMBER_VOLUME", "OOM_SCORE", "OOM_TRIGGER", "VOLUME", "Environment", "problem"]
+__all__ = [
+    "DISK",
+    "LINK",
+    "MEMBER_VOLUME",
+    "OOM_SCORE",
+    "OOM_TRIGGER",
+    "VOLUME",
+    "Environment",
+    "EvaluationError",
+    "SyntaxProblem",
+    "problem",
+    "select_disk",
+]
 
 
 def problem(expression: str, environment: Environment) -> str | None:

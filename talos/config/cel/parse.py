@@ -48,7 +48,8 @@ class SyntaxProblem(ValueError):
 class Node:
     """A tree node: `kind` is literal, ident, select, call, list, map or has.
 
-    `value` is the literal's type, the identifier, the field, or the function; `target` the receiver.
+    `value` is the literal's type, the identifier, the field, or the function; `target` the receiver; `text` a literal
+    as it is written.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Node:
     value: str = ""
     target: Node | None = None
     arguments: tuple[Node, ...] = ()
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ class Parser:
         if count % 2 == 0:
             return operand
         if token.text == "-" and operand.kind == "literal" and operand.value in ("int", "double"):
-            return Node("literal", token.position, operand.value)
+            return Node("literal", token.position, operand.value, text=f"-{operand.text}")
         return Node("call", token.position, "!_" if token.text == "!" else "-_", None, (operand,))
 
     def _member(self) -> Node:
@@ -214,12 +216,12 @@ class Parser:
     def _primary(self) -> Node:
         token = self._token
         if token.kind in ("int", "uint", "double", "string", "bytes"):
-            return Node("literal", self._next().position, token.kind)
+            return Node("literal", self._next().position, token.kind, text=token.text)
         if token.kind == "ident" and token.text not in _RESERVED and token.text != "in":
             self._next()
             literal = {"true": "bool", "false": "bool", "null": "null_type"}.get(token.text)
             if literal:
-                return Node("literal", token.position, literal)
+                return Node("literal", token.position, literal, text=token.text)
             if parenthesis := self._accept("("):
                 return self._call(token.text, parenthesis, None)
             return Node("ident", token.position, token.text)

@@ -181,3 +181,9 @@ def test_patches_are_looked_at_where_they_apply(client: APIClient) -> None:
     wrong = "{machine: {network: {hostname: x}}}"
     assert refusals(wrong) == [f"patch 400-cm-{uuid_of(2)}-host: static hostname is already set in v1alpha1 config"]
     assert refusals("{apiVersion: v1alpha1, kind: HostnameConfig, auto: off, hostname: x}") == []
+
+
+def test_a_disk_selector_that_is_no_expression(client: APIClient, organisation: Organisation) -> None:
+    for selector, words in {"disk.colour == 'red'": "undefined field 'colour'", "disk.size": "expected bool"}.items():
+        machine = f'---\nkind: Machine\nname: {uuid_of(1)}\ninstall:\n  diskSelector: "{selector}"\n'
+        refused(client, organisation, template([1]) + machine, words)

@@ -28,6 +28,9 @@ DISKS = [
         (DISKS, "", "", "", ("/dev/sdb", "")),
         (DISKS, "", "/dev/disk/by-id/a", "", ("/dev/disk/by-id/a", "")),
         (DISKS[2:], "", "", "", ("/dev/sdc", "")),
+        (DISKS, "", "", "disk.size > 100u * GB", ("/dev/sda", "")),
+        (DISKS, "", "", "disk.size < 5u * GB", ("/dev/sdd", "")),
+        (DISKS, "", "", "disk.transport == 'usb' || disk.cdrom", ("/dev/sdc", "")),
         ([], "", "", "", ("", "")),
     ],
 )
@@ -39,7 +42,8 @@ def test_the_disk(disks: list[images.Disk], system: str, named: str, selector: s
     ("disks", "named", "selector", "words"),
     [
         (DISKS, "/dev/nvme0n1", "", "has no disk /dev/nvme0n1"),
-        (DISKS, "", "disk.size > 1u * TB", "not evaluated yet"),
+        (DISKS, "", "disk.size > 1u * TB", "no disk that fits “disk.size > 1u * TB”; it has /dev/sda"),
+        (DISKS, "", "disk.size / 0u > 1u", "does not work on its disks"),
         (DISKS[3:], "", "", "no disk of more than 5 GB"),
     ],
 )
