@@ -90,16 +90,17 @@ async function swap(el) {
   }
   put(fresh, el);
   const refresh = fresh.querySelector("[data-refresh]");
-  if (refresh && calm(document.querySelector(refresh.dataset.refresh))) await refreshPart(refresh.dataset.refresh);
+  if (refresh && calm(document.querySelector(refresh.dataset.refresh))) await refreshPart(refresh.dataset.refresh, calm);
 }
 
-/** Replace a part of the page by the same part as the server draws it now: new rows, changed order. */
-export async function refreshPart(selector) {
+/** Replace a part of the page by the same part as the server draws it now: new rows, changed order. `may` is asked once
+ * it is here, since a person may have begun to type meanwhile. */
+export async function refreshPart(selector, may = () => true) {
   const answer = await fetch(location.href).catch(() => null);
   if (!answer?.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(selector);
   const old = document.querySelector(selector);
-  if (fresh && old && !same(fresh, old)) put(document.importNode(fresh, true), old);
+  if (fresh && old && may(old) && !same(fresh, old)) put(document.importNode(fresh, true), old);
 }
 
 function put(fresh, old) {
