@@ -268,11 +268,6 @@ class NodeClient(NodeChannel):
             (await self._one("EtcdForfeitLeadership", _MACHINE.EtcdForfeitLeadership, request, LONG_CALL)).member
         )
 
-    def etcd_snapshot(self) -> AsyncGenerator[bytes]:
-        """The database and the SHA-256 of it, in pieces."""
-        request = machine_pb2.EtcdSnapshotRequest()
-        return self._bytes("EtcdSnapshot", _MACHINE.EtcdSnapshot, request)
-
     async def etcd_recover(self, pieces: AsyncIterable[bytes]) -> None:
         """Upload a snapshot, for a bootstrap that recovers."""
 
@@ -294,11 +289,6 @@ class NodeClient(NodeChannel):
                     detail = f"the file has more than {limit} bytes"
                     raise errors.from_status(self.name, operation, grpc.StatusCode.RESOURCE_EXHAUSTED, detail)
         return bytes(content)
-
-    async def list_files(self, path: str) -> list[machine_pb2.FileInfo]:
-        """A folder's entries; the first is the folder itself."""
-        request = machine_pb2.ListRequest(root=path)
-        return [entry async for entry in self._stream(f"listing {path}", _MACHINE.List, request, CALL)]
 
     async def meta_write(self, key: int, value: bytes) -> None:
         """Set a key of the META partition."""

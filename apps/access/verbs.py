@@ -22,7 +22,6 @@ VERBS: dict[str, str] = {
     "machine.read": READER,
     "machine.label": OPERATOR,
     "machine.remove": OPERATOR,
-    "machine.accept": OPERATOR,
     "machine.logs": READER,
     "machine.events": READER,
     "machine-class.list": READER,

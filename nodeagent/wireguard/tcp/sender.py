@@ -103,10 +103,6 @@ class Sender:
     # -- state ---------------------------------------------------------------------------------------------------
 
     @property
-    def fin_sent(self) -> bool:
-        return self._fin_sent
-
-    @property
     def finished(self) -> bool:
         """The peer has acknowledged our FIN."""
         return self._fin_sent and self.unacknowledged == self.next
