@@ -19,6 +19,7 @@ from apps.gateways import metrics
 from apps.gateways.balancers import Balancers
 from apps.gateways.batcher import Batcher
 from apps.gateways.changes import follow_changes
+from apps.gateways.dialing import Dialing
 from apps.gateways.directory import Directory, Known
 from apps.gateways.monitor import Monitor
 from apps.gateways.public import PublicPort
@@ -66,8 +67,9 @@ async def run(settings: Settings) -> None:
         str(siderolink.server_address()),
         udp=(settings.host, settings.wireguard_port),
     )
+    dialing = Dialing(engine, directory)
     batcher = Batcher(settings.dsn, directory)
-    sessions = Sessions(engine, directory, batcher, credentials_of, lambda known: monitor.up(known))
+    sessions = Sessions(dialing.dial, directory, batcher, credentials_of, lambda known: monitor.up(known))
     balancers = Balancers(engine)
     forgetting: set[asyncio.Task[None]] = set()
 
@@ -124,8 +126,8 @@ async def run(settings: Settings) -> None:
         ending.push_async_callback(links.stop)
         ending.push_async_callback(sessions.close)
         await links.start()  # restores peers, then listens on the overlay and on grpc.sock
-        dialing = await dial.serve(settings.run / "gateway.sock", engine.dial)
-        ending.callback(dialing.close)
+        dialled = await dial.serve(settings.run / "gateway.sock", dialing.dial)
+        ending.callback(dialled.close)
         numbers = await metrics.serve(settings.run / "metrics.sock", engine, directory, monitor)
         ending.callback(numbers.close)
         async with asyncio.TaskGroup() as tasks:

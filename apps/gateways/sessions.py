@@ -17,9 +17,9 @@ from apps.tenants.threads import in_thread
 from nodeagent import errors
 from nodeagent.adopt import Identity, adopt
 from nodeagent.client import API_PORT, NodeClient
+from nodeagent.dial import Dial
 from nodeagent.follow import follow
 from nodeagent.tls import Credentials
-from nodeagent.wireguard.engine import Engine
 
 CredentialsOf = Callable[[UUID, UUID], Awaitable[Credentials | None]]
 """(organisation, machine) -> what proves us to it once its cluster's configuration is on it; None in no cluster."""
@@ -43,14 +43,14 @@ class Sessions:
 
     def __init__(
         self,
-        engine: Engine,
+        dial: Dial,
         directory: Directory,
         batcher: Batcher,
         credentials: CredentialsOf,
         answered: Callable[[Known], None],
     ) -> None:
         """`answered` hears of each machine whose API answered, with its identity checked."""
-        self.engine, self.directory, self.batcher, self.credentials = engine, directory, batcher, credentials
+        self.dial, self.directory, self.batcher, self.credentials = dial, directory, batcher, credentials
         self.answered = answered
         self._running: dict[str, Session] = {}
 
@@ -146,7 +146,7 @@ class Session:
 
     def _client(self, known: Known, credentials: Credentials | None) -> NodeClient:
         address = known.link.address
-        return NodeClient(lambda: self._all.engine.dial(address, API_PORT), credentials, name=known.uuid)
+        return NodeClient(lambda: self._all.dial(address, API_PORT), credentials, name=known.uuid)
 
     def _failed(self, known: Known, reason: str) -> None:
         log.info("%s: %s", known.uuid, reason)

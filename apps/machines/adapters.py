@@ -49,7 +49,7 @@ def as_link(row: LinkRow) -> Link:
     """A stored link in the words of the port."""
     return Link(
         id=str(row.id),
-        public_key=row.public_key,
+        public_key=row.public_key or "",
         address=str(row.address),
         virtual_address=virtual_name(str(row.virtual_address)) if row.virtual_address else None,
         last_endpoint=row.last_endpoint or None,

@@ -172,7 +172,7 @@ def _known(link: Link | None) -> KnownLink | None:
     observed = MachineObservation.objects.filter(machine_id=link.machine_id).first()
     return KnownLink(
         node_uuid=link.machine.uuid,
-        public_key=link.public_key,
+        public_key=link.public_key or "",
         unique_token=read_unique_token(link),
         installed=bool(observed and observed.installed),
     )

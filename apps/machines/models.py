@@ -48,9 +48,10 @@ class Link(TenantModel):
     machine = models.OneToOneField(Machine, on_delete=models.CASCADE, null=True, related_name="link")
     claimed_uuid = models.CharField(max_length=64)
     state = models.CharField(max_length=12, default=PENDING)
-    transport = models.CharField(max_length=12)  # udp or grpc
-    public_key = models.CharField(max_length=44, unique=True)
-    address = models.GenericIPAddressField(protocol="IPv6", unique=True)
+    transport = models.CharField(max_length=12)  # udp, grpc or agent
+    public_key = models.CharField(max_length=44, unique=True, null=True)  # WireGuard; none over an agent
+    address = models.GenericIPAddressField(protocol="IPv6", unique=True)  # `dial` knows the machine by it
+    gateway = models.CharField(max_length=63, default="")  # name of the gateway that holds the link
     virtual_address = models.GenericIPAddressField(protocol="IPv6", unique=True, null=True)  # name of its gRPC stream
     sealed_unique_token = models.BinaryField(null=True)  # {"Fingerprint", "Token"} as written to META 16
     unique_token_hash = models.BinaryField(max_length=32, null=True, db_index=True)
@@ -65,6 +66,50 @@ class Link(TenantModel):
 
     class Meta:
         indexes = [models.Index(fields=["organisation", "claimed_uuid"])]
+
+
+class Agent(TenantModel):
+    """A program beside machines that dials out to us and carries connections to them (desired; writer: `agents.py`)."""
+
+    name = models.CharField(max_length=63)
+    credential_hash = models.BinaryField(max_length=32, unique=True)  # it was issued this secret when it enrolled
+    join_token = models.ForeignKey(JoinToken, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation", "name"], name="agent_name_once")]
+
+
+class AgentObservation(TenantModel):
+    """What an agent said last, and whether it is connected (observed; writer: the gateway that holds its stream)."""
+
+    agent = models.OneToOneField(Agent, on_delete=models.CASCADE, related_name="observation")
+    connected = models.BooleanField(default=False)
+    connected_changed_at = models.DateTimeField(null=True)
+    gateway = models.CharField(max_length=63, default="")
+    source = models.CharField(max_length=64, default="")  # address it connects from
+    version = models.CharField(max_length=60, default="")
+    networks = models.JSONField(default=list)  # what it scans
+    problem = models.TextField(default="")
+
+
+class AgentTarget(TenantModel):
+    """A Talos API that an agent reaches (observed; writer: the gateway). A person's `accept` sets `machine`."""
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="targets")
+    address = models.CharField(max_length=64)  # host:port, as the agent dials it
+    named = models.BooleanField(default=False)  # given to the agent by its operator, not found by a scan
+    machine = models.ForeignKey(Machine, on_delete=models.CASCADE, null=True, related_name="targets")
+    uuid = models.CharField(max_length=64, default="")  # what answered there says
+    fingerprint = models.CharField(max_length=64, default="")  # of its hardware, read on the same connection
+    talos_version = models.CharField(max_length=60, default="")
+    api_mode = models.CharField(max_length=12, default="")  # maintenance or secure
+    problem = models.TextField(default="")  # why it does not answer, or is not accepted
+    seen_at = models.DateTimeField(null=True)  # when it answered last
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["agent", "address"], name="agent_target_once")]
 
 
 class MachineObservation(TenantModel):

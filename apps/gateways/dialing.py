@@ -1,0 +1,16 @@
+"""A byte stream to any machine, whichever way leads there: the one `dial` of the gateway."""
+
+from apps.gateways.directory import Directory
+from nodeagent.dial import Stream
+from nodeagent.wireguard.engine import Engine
+
+
+class Dialing:
+    """Chooses the way by the link that the address belongs to."""
+
+    def __init__(self, engine: Engine, directory: Directory) -> None:
+        self._engine, self._directory = engine, directory
+
+    async def dial(self, address: str, port: int) -> Stream:
+        """Connect to `port` of the machine whose link has this address. Raises OSError or TimeoutError."""
+        return await self._engine.dial(address, port)
