@@ -44,11 +44,12 @@ class Link(TenantModel):
     """How one machine reaches us. Pending until the node unique token is proven, with an address of its own."""
 
     PENDING, ESTABLISHED = "pending", "established"
+    UDP, GRPC, AGENT = "udp", "grpc", "agent"
 
     machine = models.OneToOneField(Machine, on_delete=models.CASCADE, null=True, related_name="link")
     claimed_uuid = models.CharField(max_length=64)
     state = models.CharField(max_length=12, default=PENDING)
-    transport = models.CharField(max_length=12)  # udp, grpc or agent
+    transport = models.CharField(max_length=12)  # UDP or GRPC (WireGuard), or AGENT
     public_key = models.CharField(max_length=44, unique=True, null=True)  # WireGuard; none over an agent
     address = models.GenericIPAddressField(protocol="IPv6", unique=True)  # `dial` knows the machine by it
     gateway = models.CharField(max_length=63, default="")  # name of the gateway that holds the link
@@ -66,6 +67,27 @@ class Link(TenantModel):
 
     class Meta:
         indexes = [models.Index(fields=["organisation", "claimed_uuid"])]
+
+    @property
+    def reaches_us(self) -> bool:
+        """Whether the machine can call us: events, logs, trustd, the cluster's balancer."""
+        return self.transport != Link.AGENT
+
+    @property
+    def admin_in_maintenance(self) -> bool:
+        """Whether we are administrator of a machine without configuration: install it, write META, apply documents.
+
+        Otherwise we are its reader, who may only give it a complete configuration.
+        """
+        return self.transport != Link.AGENT
+
+    @property
+    def proves_identity(self) -> bool:
+        """Whether the link alone proves which machine is at its end, by a node unique token and a key.
+
+        Otherwise its UUID, and before it is configured its hardware's fingerprint, are read on each connection.
+        """
+        return self.transport != Link.AGENT
 
 
 class Agent(TenantModel):
