@@ -4,6 +4,7 @@
 ``export`` goes back from stored resources to a template.
 """
 
+from talos.template.endpoint import Endpoint
 from talos.template.errors import TemplateError
 from talos.template.export import ExportError, export, install_disk
 from talos.template.files import ReadFile
@@ -11,17 +12,20 @@ from talos.template.load import Template, load
 from talos.template.plan import Change, Plan, plan
 from talos.template.problems import problems, warnings
 from talos.template.resources import Resource, render
-from talos.template.translate import translate
+from talos.template.translate import endpoint_of, endpoint_spec, translate
 from talos.template.validate import validate
 
 __all__ = [
     "Change",
+    "Endpoint",
     "ExportError",
     "Plan",
     "ReadFile",
     "Resource",
     "Template",
     "TemplateError",
+    "endpoint_of",
+    "endpoint_spec",
     "export",
     "install_disk",
     "load",

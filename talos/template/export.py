@@ -9,7 +9,7 @@ from talos.template import resources as kinds
 from talos.template.load import load
 from talos.template.models import ManifestMode, StrategyType
 from talos.template.resources import Resource
-from talos.template.translate import INSTALL_DISK_NAME, ROLLING, translate
+from talos.template.translate import INSTALL_DISK_NAME, ROLLING, endpoint_of, translate
 
 
 class ExportError(ValueError):
@@ -72,6 +72,7 @@ class _Writer:
             raise ExportError(f'there is no cluster "{self.name}"')
         resource = clusters[0]
         backup, features = resource.spec["backup_configuration"], resource.spec["features"]
+        endpoint = endpoint_of(resource.spec)
         manifests = [self._manifest(item) for item in self.of(kinds.MANIFEST_GROUP)]
         healthchecks = [self._healthcheck(item) for item in self.of(kinds.HEALTHCHECK)]
         return {
@@ -84,6 +85,7 @@ class _Writer:
             },
             "talos": {"version": f"v{resource.spec['talos_version']}"},
             **_present(
+                endpoint=_present(address=endpoint.address, virtualIP=endpoint.virtual_ip),
                 features=_present(
                     **{camel(name): value for name, value in features.items()},
                     backupConfiguration=backup and {"interval": _duration(backup["interval"])},

@@ -178,6 +178,16 @@ class Features:
     backup_configuration: BackupConfiguration = field(default_factory=BackupConfiguration)
 
 
+@dataclass
+class OwnEndpoint:
+    """Where the cluster is reached without us: an addition to the format, left out where clusters are reached by us."""
+
+    address: str = ""
+    """`https://host:port`, or a host with or without a port."""
+    virtual_ip: str = field(default="", metadata={"key": "virtualIP"})
+    """Shared by the control planes."""
+
+
 @dataclass(kw_only=True)
 class Document(Described):
     """What every document has."""
@@ -197,6 +207,7 @@ class Cluster(Document):
 
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     talos: Talos = field(default_factory=Talos)
+    endpoint: OwnEndpoint | None = None
     features: Features = field(default_factory=Features)
 
 

@@ -1,12 +1,13 @@
 """From the documents of a template to the resources they stand for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from talos import yaml12
 from talos.config.forbidden import error_list
 from talos.template import resources as kinds
+from talos.template.endpoint import Endpoint
 from talos.template.errors import TemplateError
 from talos.template.files import ReadFile, no_files, read
 from talos.template.load import Template
@@ -113,6 +114,7 @@ def _cluster(cluster: Cluster, context: _Context) -> Iterator[Resource]:
             "talos_version": cluster.talos.version.lstrip("v"),
             "features": features,
             "backup_configuration": {"interval": _duration(interval), "enabled": True} if interval > 0 else None,
+            **_endpoint(cluster),
         },
     )
     labels = {kinds.LABEL_CLUSTER: cluster.name}
@@ -123,6 +125,23 @@ def _cluster(cluster: Cluster, context: _Context) -> Iterator[Resource]:
     for check in cluster.kubernetes.healthchecks:
         yield _healthcheck(check, check.id_override or f"{prefix}-{check.name}", labels, context)
     yield from _extensions(cluster.system_extensions, cluster.name, labels)
+
+
+def _endpoint(cluster: Cluster) -> dict[str, dict[str, str]]:
+    """What the specification says of the cluster's own endpoint: nothing when it has none."""
+    if cluster.endpoint is None:
+        return {}
+    return endpoint_spec(Endpoint.parse(cluster.endpoint.address, cluster.endpoint.virtual_ip))
+
+
+def endpoint_spec(endpoint: Endpoint) -> dict[str, dict[str, str]]:
+    """An own endpoint as part of a cluster's specification."""
+    return {"endpoint": {"address": endpoint.address, "virtual_ip": endpoint.virtual_ip}} if endpoint else {}
+
+
+def endpoint_of(spec: Mapping[str, Any]) -> Endpoint:
+    """The own endpoint that a cluster's specification names."""
+    return Endpoint(**spec.get("endpoint", {}))
 
 
 def _machine_set(group: MachineSet, name: str, role: str, context: _Context) -> Iterator[Resource]:

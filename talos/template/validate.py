@@ -9,6 +9,7 @@ from talos import semver
 from talos.config import forbidden
 from talos.config.forbidden import error_list
 from talos.template import resources as kinds
+from talos.template.endpoint import Endpoint
 from talos.template.errors import TemplateError, quoted, within
 from talos.template.files import ReadFile, no_files, read
 from talos.template.load import Template
@@ -21,6 +22,7 @@ from talos.template.models import (
     Machine,
     MachineSet,
     Manifest,
+    OwnEndpoint,
     Patch,
     Workers,
 )
@@ -63,6 +65,8 @@ def _cluster(cluster: Cluster, read_file: ReadFile) -> list[str]:
     if cluster.talos.version and not cluster.talos.version.startswith("v"):
         talos_errors.append("version should start with 'v'")
     errors += within("error validating Talos version", talos_errors)
+    if cluster.endpoint is not None:
+        errors += within("error validating endpoint", _endpoint(cluster.endpoint))
     if cluster.features.disk_encryption:
         errors += _encryption(cluster.talos.version)
     errors += _described(cluster)
@@ -84,6 +88,16 @@ def _version(version: str) -> list[str]:
     if not version:
         return ["version is required"]
     return _failure("version should be in semver format: ", semver.parse, version)
+
+
+def _endpoint(endpoint: OwnEndpoint) -> list[str]:
+    if not endpoint.address and not endpoint.virtual_ip:
+        return ["address or virtualIP is required"]
+    return [
+        error
+        for address, virtual_ip in ((endpoint.address, ""), ("", endpoint.virtual_ip))
+        for error in _failure("", Endpoint.parse, address, virtual_ip)
+    ]
 
 
 def _encryption(talos: str) -> list[str]:
