@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 SOCKET_PATH_LIMIT = 100  # Linux takes 107 bytes; PostgreSQL adds nothing to the name we measure
 
 
+ENGINES = ("userspace", "wireguard-go", "kernel")
+
+
 class ConfigError(ValueError):
     """A setting is wrong; the text names the setting, the value and what is expected."""
 
@@ -30,6 +33,7 @@ class Config:
     listen: str = "127.0.0.1:8443"
     url: str = ""
     advertise: str = ""  # host or address that machines dial, when it is not that of `url`
+    wireguard: str = "userspace"  # engine of links; wireguard-go and kernel need NET_ADMIN
     wireguard_port: int = 50180
     certificate: str = ""  # PEM file of a certificate that machines trust by themselves; else our own authority's
     certificate_key: str = ""
@@ -49,6 +53,10 @@ class Config:
         port = str(config.wireguard_port)
         if not port.isdecimal() or not 0 < int(port) < 65536:
             raise ConfigError(f"OMNI_WIREGUARD_PORT is {port!r}; give a UDP port from 1 to 65535")
+        if config.wireguard not in ENGINES:
+            raise ConfigError(
+                f"OMNI_WIREGUARD is {config.wireguard!r}; give {', '.join(ENGINES[:-1])} or {ENGINES[-1]}"
+            )
         if config.log not in ("console", "json"):
             raise ConfigError(f"OMNI_LOG is {config.log!r}; give console or json")
         if bool(config.certificate) != bool(config.certificate_key):

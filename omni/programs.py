@@ -84,6 +84,7 @@ def gateway(config: Config) -> None:
             host=host,
             port=port,
             advertise=config.machine_host,
+            wireguard=config.wireguard,
             wireguard_port=config.wireguard_port,
             dsn=config.app_dsn,
             certificate=Path(config.certificate) if config.certificate else config.data / "server.crt",

@@ -32,6 +32,9 @@ from apps.tenants.threads import in_thread
 from nodeagent import dial
 from nodeagent.ports import Link
 from nodeagent.siderolink.server import SideroLinkServer
+from nodeagent.wireguard.device_link import Kind
+from nodeagent.wireguard.engine import Engine
+from nodeagent.wireguard.interface import InterfaceEngine
 from nodeagent.wireguard.userspace import UserspaceEngine
 from talos import siderolink
 
@@ -47,6 +50,7 @@ class Settings:
     host: str
     port: int
     advertise: str  # address that machines dial
+    wireguard: str  # userspace, wireguard-go or kernel
     wireguard_port: int
     dsn: str
     certificate: Path
@@ -62,11 +66,7 @@ class Settings:
 async def run(settings: Settings) -> None:
     """Run the gateway until cancelled."""
     directory = Directory()
-    engine = UserspaceEngine(
-        base64.b64decode((settings.data / "wireguard.key").read_text()),
-        str(siderolink.server_address()),
-        udp=(settings.host, settings.wireguard_port),
-    )
+    engine = await open_engine(settings)
     dialing = Dialing(engine, directory)
     batcher = Batcher(settings.dsn, directory)
     sessions = Sessions(dialing.dial, directory, batcher, credentials_of, lambda known: monitor.up(known))
@@ -131,12 +131,23 @@ async def run(settings: Settings) -> None:
         numbers = await metrics.serve(settings.run / "metrics.sock", engine, directory, monitor)
         ending.callback(numbers.close)
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(engine.watch())
             tasks.create_task(batcher.run())
             tasks.create_task(monitor.run())
             tasks.create_task(balancers.run())
             tasks.create_task(follow_changes(settings.dsn, heard, missed))
             tasks.create_task(public.serve(settings.host, settings.port))
             log.info("gateway listens on %s:%d", settings.host, settings.port)
+
+
+async def open_engine(settings: Settings) -> Engine:
+    """The WireGuard engine that this installation chose. Raises OSError when it cannot be had."""
+    key = base64.b64decode((settings.data / "wireguard.key").read_text())
+    address = str(siderolink.server_address())
+    if settings.wireguard == "userspace":
+        return UserspaceEngine(key, address, udp=(settings.host, settings.wireguard_port))
+    interface = f"omni{settings.wireguard_port}"  # the port is this host's, so the name is, too
+    return await InterfaceEngine.open(Kind(settings.wireguard), interface, key, address, settings.wireguard_port)
 
 
 def main(settings: Settings) -> None:

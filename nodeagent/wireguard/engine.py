@@ -179,5 +179,8 @@ class Engine(Protocol):
     def feed(self, tag: TunnelTag, packet: bytes) -> None:
         """One WireGuard packet came out of the tunnel."""
 
+    async def watch(self) -> None:
+        """Wait for as long as the engine works. Raises OSError when what carries its packets broke."""
+
     async def close(self) -> None:
         """Break all connections and close the socket."""

@@ -286,6 +286,9 @@ class UserspaceEngine:
         self._stack.tick(now)
         self._flush()
 
+    async def watch(self) -> None:
+        await self._loop.create_future()  # nothing of it can break alone
+
     async def close(self) -> None:
         for public_key in list(self._device.peers):
             await self.remove_peer(public_key)

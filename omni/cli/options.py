@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from omni.config import Config, ConfigError
+from omni.config import ENGINES, Config, ConfigError
 
 
 def installation(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -40,6 +40,11 @@ FLAGS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     "listen": click.option("--listen", metavar="HOST:PORT", help="The one public TCP address [127.0.0.1:8443]."),
     "url": click.option("--url", help="How people reach it from outside, e.g. https://omni.example.com."),
     "advertise": click.option("--advertise", metavar="HOST", help="The address that machines dial, when another."),
+    "wireguard": click.option(
+        "--wireguard",
+        type=click.Choice(ENGINES),
+        help="What carries WireGuard links [userspace]; the other two need the right NET_ADMIN.",
+    ),
     "wireguard_port": click.option("--wireguard-port", metavar="PORT", help="UDP port of machines' links [50180]."),
     "database_url": click.option(
         "--database-url", help="A PostgreSQL of yours, as a role that owns nothing; embedded without it."

@@ -7,7 +7,17 @@ import click
 from omni.cli.options import installation
 from omni.config import Config
 
-SERVER = ("data", "listen", "url", "advertise", "wireguard_port", "database_url", "owner_database_url", "log")
+SERVER = (
+    "data",
+    "listen",
+    "url",
+    "advertise",
+    "wireguard",
+    "wireguard_port",
+    "database_url",
+    "owner_database_url",
+    "log",
+)
 ROLE = ("data", "database_url", "redis_url", "log")
 
 
@@ -90,7 +100,7 @@ def beat(config: Config) -> None:
 
 
 @click.command()
-@installation("data", "listen", "url", "advertise", "wireguard_port", "database_url", "log")
+@installation("data", "listen", "url", "advertise", "wireguard", "wireguard_port", "database_url", "log")
 def gateway(config: Config) -> None:
     """Run what machines talk to, and the public port, alone."""
     from omni import programs
