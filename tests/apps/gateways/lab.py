@@ -72,6 +72,7 @@ class Lab:
             host=HOST,
             port=free_port(socket.SOCK_STREAM),
             advertise=HOST,
+            wireguard="userspace",
             wireguard_port=free_port(socket.SOCK_DGRAM),
             dsn=make_conninfo(dsn, application_name=GATEWAY),
             certificate=folder / "server.crt",
