@@ -5,7 +5,7 @@ take a database round trip each and raise `ProvisionRefused` or `LookupError`, n
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from google.protobuf.message import Message
@@ -98,4 +98,57 @@ class TrustAuthority(Protocol):
 
     async def sign(self, address: str, token: str, csr_pem: bytes) -> tuple[bytes, bytes]:
         """PEM (CA, certificate) for a worker's request. Raises PermissionError for a wrong token or machine."""
+        ...
+
+
+@dataclass(frozen=True)
+class AgentHello:
+    """What an agent says of itself when it connects; sizes and forms are checked."""
+
+    name: str  # 1 to 63 characters, chosen by its operator
+    credential: str = field(repr=False)  # 43 characters of base64url that the agent made for itself: who it is
+    token: str | None = field(repr=False)  # join token; needed while its credential is unknown
+    version: str
+    nodes: tuple[str, ...]  # host names or addresses, as the operator wrote them
+    networks: tuple[str, ...]  # that it scans, each as CIDR
+    source: str  # address of the caller, for the audit
+
+
+class AgentRefused(Exception):
+    """An agent is not let in: a gRPC status code name (`PERMISSION_DENIED`, ...) and a text that tells its operator
+    what to do. The agent shows the text and asks again a minute later."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code, self.text = code, text
+
+
+class AgentRegistry(Protocol):
+    """Which agents may connect, and what is known of them.
+
+    `enrol` may take database round trips and raise `AgentRefused`, nothing else. The others are told in order as things
+    happen, inside the event loop: they must not block and must not raise. Addresses are hosts without a port, written
+    as the agent dials them: one of `hello.nodes`, or an IP address inside `hello.networks`.
+    """
+
+    async def enrol(self, hello: AgentHello) -> str:
+        """The id of the agent with this credential, a new one if the token lets it in. Repeating it changes nothing:
+        the agent keeps its credential before it first calls. Raises `AgentRefused`."""
+        ...
+
+    def connected(self, agent_id: str, hello: AgentHello) -> None:
+        """Its control stream is open, it can be dialled through. Nothing is found yet. An agent that comes again before
+        its old stream was missed is told so twice, without `disconnected` between."""
+        ...
+
+    def disconnected(self, agent_id: str, reason: str) -> None:
+        """It cannot be dialled through any more, and every carried connection is broken."""
+        ...
+
+    def found(self, agent_id: str, address: str) -> None:
+        """Port 50000 of this host accepts connections."""
+        ...
+
+    def lost(self, agent_id: str, address: str, reason: str) -> None:
+        """It does not, or does not any more. A named host that never answered is lost too."""
         ...

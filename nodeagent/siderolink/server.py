@@ -3,6 +3,7 @@ for machines on the overlay."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import grpc
@@ -40,7 +41,8 @@ _MACHINE_API = [
 class SideroLinkServer:
     """Everything machines call. `socket` is where the machine API listens; whoever holds the public port relays to it.
 
-    `endpoint` is the `ip:port` under which machines reach the engine over UDP.
+    `endpoint` is the `ip:port` under which machines reach the engine over UDP. Each of `services` is called with the
+    gRPC server of that socket before it starts, to add itself.
     """
 
     def __init__(
@@ -53,8 +55,9 @@ class SideroLinkServer:
         trust: TrustAuthority,
         endpoint: str,
         socket: Path,
+        services: Sequence[Callable[[grpc.aio.Server], None]] = (),
     ) -> None:
-        self._engine, self._registry, self._socket = engine, registry, socket
+        self._engine, self._registry, self._socket, self._services = engine, registry, socket, services
         self._tunnels = Tunnels(engine)
         self._peers = Peers(engine, self._tunnels)
         self._provisioner = Provisioner(
@@ -76,6 +79,8 @@ class SideroLinkServer:
         server = self._machine_api = grpc.aio.server(options=_MACHINE_API)
         server.add_generic_rpc_handlers((self._provisioner.handler(),))
         link_pb2_grpc.add_WireGuardOverGRPCServiceServicer_to_server(self._tunnels, server)
+        for add_to in self._services:
+            add_to(server)
         server.add_insecure_port(f"unix:{self._socket}")
         await server.start()
 
