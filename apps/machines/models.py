@@ -53,6 +53,8 @@ class Link(TenantModel):
     public_key = models.CharField(max_length=44, unique=True, null=True)  # WireGuard; none over an agent
     address = models.GenericIPAddressField(protocol="IPv6", unique=True)  # `dial` knows the machine by it
     gateway = models.CharField(max_length=63, default="")  # name of the gateway that holds the link
+    alive = models.BooleanField(default=False)  # the machine is heard there
+    handshake_at = models.DateTimeField(null=True)  # by which it holds the link: a newer one elsewhere takes it
     virtual_address = models.GenericIPAddressField(protocol="IPv6", unique=True, null=True)  # name of its gRPC stream
     sealed_unique_token = models.BinaryField(null=True)  # {"Fingerprint", "Token"} as written to META 16
     unique_token_hash = models.BinaryField(max_length=32, null=True, db_index=True)
