@@ -33,7 +33,7 @@ class Link:
     """
 
     id: str
-    public_key: str
+    public_key: str  # empty when an agent carries it
     address: str  # overlay, without prefix length
     virtual_address: str | None
     last_endpoint: str | None
@@ -41,7 +41,9 @@ class Link:
 
     @property
     def transport(self) -> str:
-        """`grpc` or `udp`."""
+        """`agent`, `grpc` or `udp`."""
+        if not self.public_key:
+            return "agent"
         return "grpc" if self.virtual_address else "udp"
 
 
@@ -65,7 +67,7 @@ class LinkRegistry(Protocol):
         ...
 
     async def links(self) -> list[Link]:
-        """Every stored link, to restore peers at start."""
+        """Every stored link over WireGuard, to restore peers at start."""
         ...
 
 

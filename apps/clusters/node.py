@@ -13,13 +13,14 @@ from apps.clusters.machine_steps import Live, Role, Silent
 from apps.machines import nodes
 from nodeagent import errors
 from nodeagent.client import Mode, NodeClient
+from nodeagent.identity import WrongMachine
 from nodeagent.tls import Credentials
 from talos import semver
 from talos.resources import types
 
 T = TypeVar("T")
 
-FAILURES = (errors.NodeError, OSError, TimeoutError, nodes.WrongMachine)
+FAILURES = (errors.NodeError, OSError, TimeoutError, WrongMachine)
 """What a call to a machine can end with."""
 
 READ, CHANGE, INSTALL = 30.0, 90.0, 660.0
@@ -41,6 +42,7 @@ class Target:
     role: Role
     credentials: Credentials | None = None  # None before the cluster has secrets
     configured: bool = False  # expected to run a config of the cluster
+    fingerprint: str = ""  # that its hardware has to have while it has no configuration
 
 
 class Node(Protocol):
@@ -91,7 +93,7 @@ class TalosNode:
                 return self._call(secure, lambda client, secure=secure: self._look(client, secure), READ)  # type: ignore[misc]
             except errors.WrongTrust as error:
                 refusal = error.detail or str(error)
-            except nodes.WrongMachine as error:
+            except WrongMachine as error:
                 return Silent(str(error), foreign=True)
             except FAILURES as error:
                 return Silent(str(error) or type(error).__name__)
@@ -148,7 +150,8 @@ class TalosNode:
 
     def _call(self, secure: bool, work: Callable[[NodeClient], Awaitable[T]], timeout: float) -> T:
         credentials = self._target.credentials if secure else None
-        return nodes.call(self._target.address, credentials, work, self._target.uuid, timeout)
+        target = self._target
+        return nodes.call(target.address, credentials, work, target.uuid, target.fingerprint, timeout)
 
     async def _look(self, client: NodeClient, secure: bool) -> Live:
         version = await client.version()

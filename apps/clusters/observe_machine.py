@@ -110,6 +110,7 @@ def target(row: ClusterMachine) -> Target:
         role=role_of(row),
         credentials=credentials.talos_credentials(secrets) if secrets else None,
         configured=bool(row.applied_sha),
+        fingerprint=link.required_fingerprint if link else "",
     )
 
 

@@ -15,6 +15,7 @@ class Known:
     organisation_id: UUID
     machine_id: UUID | None
     uuid: str  # as the machine says it
+    fingerprint: str = ""  # that its hardware has to have while it has no configuration, if the link proves less
 
     @property
     def link_id(self) -> UUID:
@@ -34,7 +35,8 @@ class Directory:
         """Add or replace a link."""
         self.drop(known.link.id)
         self._by_id[known.link.id] = self._by_address[known.link.address] = known
-        self._by_key[known.link.public_key][known.link.id] = known
+        if known.link.public_key:
+            self._by_key[known.link.public_key][known.link.id] = known
         if known.machine_id is not None:
             self._by_machine[known.machine_id] = known
 
@@ -44,10 +46,10 @@ class Directory:
         if known is None:
             return None
         self._by_address.pop(known.link.address, None)
-        same_key = self._by_key[known.link.public_key]
+        same_key = self._by_key.get(known.link.public_key, {})
         same_key.pop(link_id, None)
         if not same_key:
-            del self._by_key[known.link.public_key]
+            self._by_key.pop(known.link.public_key, None)
         if known.machine_id is not None:
             self._by_machine.pop(known.machine_id, None)
         return known
@@ -66,7 +68,8 @@ class Directory:
 
     def others_with_key(self, known: Known) -> list[Known]:
         """Links that hold the key of `known` too: pending ones that became it."""
-        return [other for id, other in self._by_key[known.link.public_key].items() if id != known.link.id]
+        same_key = self._by_key.get(known.link.public_key, {})
+        return [other for id, other in same_key.items() if id != known.link.id]
 
     def all(self) -> list[Known]:
         """Every known link."""

@@ -19,6 +19,7 @@ from nodeagent.adopt import Identity, adopt
 from nodeagent.client import API_PORT, NodeClient
 from nodeagent.dial import Dial
 from nodeagent.follow import follow
+from nodeagent.identity import Hardware, WrongMachine, once, require
 from nodeagent.tls import Credentials
 
 CredentialsOf = Callable[[UUID, UUID], Awaitable[Credentials | None]]
@@ -29,10 +30,6 @@ FIRST_RETRY, LONGEST_RETRY = 0.5, 15.0
 
 ADOPT_AGAIN = 20.0
 """Seconds to wait for the machine's second Provision before its META is written once more."""
-
-
-class WrongMachine(RuntimeError):
-    """Another machine answers at the address of this one."""
 
 
 log = logging.getLogger(__name__)
@@ -146,7 +143,7 @@ class Session:
 
     def _client(self, known: Known, credentials: Credentials | None) -> NodeClient:
         address = known.link.address
-        return NodeClient(lambda: self._all.dial(address, API_PORT), credentials, name=known.uuid)
+        return NodeClient(once(lambda: self._all.dial(address, API_PORT)), credentials, name=known.uuid)
 
     def _failed(self, known: Known, reason: str) -> None:
         log.info("%s: %s", known.uuid, reason)
@@ -156,8 +153,8 @@ class Session:
     # A pending machine
 
     async def _adopt(self, known: Known) -> None:
-        async def choose(fingerprint: str) -> Identity:
-            return await in_thread(lambda: _choose(known, fingerprint))
+        async def choose(hardware: Hardware) -> Identity:
+            return await in_thread(lambda: _choose(known, hardware))
 
         with contextlib.suppress(LinkRow.DoesNotExist):  # the machine became, or belongs to, another link meanwhile
             async with self._client(known, None) as client:
@@ -177,9 +174,8 @@ class Session:
 
     async def _follow_as(self, known: Known, credentials: Credentials | None) -> None:
         async with self._client(known, credentials) as client:
-            said = await client.identity()
-            if said != known.uuid:
-                raise WrongMachine(f"the machine at {known.link.address} says it is {said}, not {known.uuid}")
+            # Without credentials a link that proves nothing leaves only the hardware to tell the machine by.
+            await require(client, known.uuid, "" if credentials else known.fingerprint)
             version = await client.version()
             fields = {
                 "reachable": True,
@@ -206,9 +202,12 @@ async def _boot_id(client: NodeClient) -> str:
         return ""  # Talos up to 1.12 tells it to nobody in maintenance mode
 
 
-def _choose(known: Known, fingerprint: str) -> Identity:
+def _choose(known: Known, hardware: Hardware) -> Identity:
     with tenant_scope(known.organisation_id):
         link = LinkRow.objects.select_for_update().get(id=known.link_id)
-        token = actions.issue_unique_token(link, fingerprint)
+        if link.fingerprint != hardware.fingerprint:
+            link.fingerprint = hardware.fingerprint
+            link.save(update_fields=["fingerprint"])
+        token = actions.issue_unique_token(link, hardware.network_fingerprint)
         override = actions.issue_override_uuid(link, str(uuids.uuid4())) if link.conflict else None
     return Identity(token, override)

@@ -61,5 +61,5 @@ def _all_links() -> list[LinkRow]:
     rows: list[LinkRow] = []
     for organisation_id in lookups.organisations():
         with tenant_scope(organisation_id):
-            rows += LinkRow.objects.all()
+            rows += LinkRow.objects.exclude(transport=LinkRow.AGENT)
     return rows

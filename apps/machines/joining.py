@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from apps.access.actor import Actor
 from apps.audit.actions import record
-from apps.machines.models import JoinToken, Link, Machine, MachineObservation, MachineStatus
+from apps.machines.models import AgentTarget, JoinToken, Link, Machine, MachineObservation, MachineStatus
 from apps.reconcile.outbox import changed, hint
 from apps.tenants import lookups
 from apps.tenants.ids import uuid7
@@ -90,7 +90,7 @@ def provision(request: ProvisionRequest, stream_alive: Callable[[str], bool]) ->
 def _claim(request: ProvisionRequest, unique: NodeUniqueToken | None) -> _Claim | None:
     """Which organisation the call belongs to. The unique token of a registered machine beats a join token."""
     held = lookups.link_by_unique_token(token_hash(unique.token)) if unique else None
-    token = _active_join_token(request.join_token) if request.join_token else None
+    token = active_join_token(request.join_token) if request.join_token else None
     if held and token and token[0] != held[0] and not _established(*held):
         held = None
     if held:
@@ -104,7 +104,7 @@ def _established(organisation_id: UUID, link_id: UUID) -> bool:
         return Link.objects.filter(id=link_id, state=Link.ESTABLISHED).exists()
 
 
-def _active_join_token(text: str) -> tuple[UUID, UUID] | None:
+def active_join_token(text: str) -> tuple[UUID, UUID] | None:
     """(organisation, join token) that let this in: a plain token by its hash, a signed one by a default token."""
     parsed = jointoken.parse(text)
     if parsed.version == "plain":
@@ -146,8 +146,8 @@ def _provision_in(
         unique_token=unique,
         talos_version=request.talos_version,
         token_valid=claim.join_token_id is not None,
-        by_unique_token=_known(registered),
-        by_uuid=_known(by_uuid),
+        by_unique_token=_known(registered, by_key),
+        by_uuid=_known(by_uuid, by_key),
         key_elsewhere=(foreign is not None and foreign[0] != claim.organisation_id)
         or (by_key is not None and by_key.state == Link.ESTABLISHED and by_key not in (registered, by_uuid)),
     )
@@ -166,7 +166,8 @@ def _provision_in(
     return link
 
 
-def _known(link: Link | None) -> KnownLink | None:
+def _known(link: Link | None, caller: Link | None) -> KnownLink | None:
+    """What decides about a registered machine; `caller` is the link under the key that the call came with."""
     if link is None or link.machine is None:
         return None
     observed = MachineObservation.objects.filter(machine_id=link.machine_id).first()
@@ -175,6 +176,9 @@ def _known(link: Link | None) -> KnownLink | None:
         public_key=link.public_key or "",
         unique_token=read_unique_token(link),
         installed=bool(observed and observed.installed),
+        over_agent=link.transport == Link.AGENT,
+        in_cluster=hasattr(link.machine, "cluster_machine"),
+        same_hardware=caller.fingerprint == link.fingerprint if caller and caller.fingerprint else None,
     )
 
 
@@ -202,6 +206,8 @@ def _apply(
             if pending:  # its key moves to the machine's own link
                 pending.delete()
             registered.public_key = request.public_key
+            if registered.transport == Link.AGENT:
+                AgentTarget.objects.filter(machine=registered.machine).update(machine=None)
             if unique:
                 write_unique_token(registered, unique)
             return registered
@@ -224,18 +230,24 @@ def _new_pending(claim: _Claim, request: ProvisionRequest) -> Link:
 
 def _register(link: Link, claim: _Claim, request: ProvisionRequest, unique: NodeUniqueToken) -> Link:
     uuid = request.node_uuid.lower()
-    machine = Machine.objects.filter(uuid=uuid).first() or Machine.new(uuid=uuid)
-    MachineObservation.objects.get_or_create(machine=machine, defaults={"organisation_id": claim.organisation_id})
-    MachineStatus.objects.get_or_create(machine=machine, defaults={"organisation_id": claim.organisation_id})
-    link.machine, link.claimed_uuid, link.state, link.conflict = machine, uuid, Link.ESTABLISHED, False
+    machine = establish(link, uuid)
     write_unique_token(link, unique)
     token = JoinToken.objects.filter(id=claim.join_token_id or link.join_token_id).first()
     if token:
         JoinToken.objects.filter(id=token.id).update(use_count=F("use_count") + 1, last_used_at=timezone.now())
     actor = Actor("machine", str(machine.id), uuid, claim.organisation_id, source=request.source)
     record(actor, "machine.join", "machine", machine.id, uuid, join_token=token.name if token else "")
-    hint("machine", machine.id, claim.organisation_id)
     return link
+
+
+def establish(link: Link, uuid: str) -> Machine:
+    """The machine of this UUID, made if it is new, at the end of a link; the caller saves the link and audits."""
+    machine = Machine.objects.filter(uuid=uuid).first() or Machine.new(uuid=uuid)
+    MachineObservation.objects.get_or_create(machine=machine)
+    MachineStatus.objects.get_or_create(machine=machine)
+    link.machine, link.claimed_uuid, link.state, link.conflict = machine, uuid, Link.ESTABLISHED, False
+    hint("machine", machine.id, link.organisation_id)
+    return machine
 
 
 def _choose_transport(link: Link, request: ProvisionRequest, stream_alive: Callable[[str], bool]) -> None:

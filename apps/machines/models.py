@@ -60,6 +60,7 @@ class Link(TenantModel):
     unique_token_hash = models.BinaryField(max_length=32, null=True, db_index=True)
     conflict = models.BooleanField(default=False)  # pending: its UUID belongs to another machine
     override_uuid = models.CharField(max_length=64, default="")  # the UUID it was given instead (META 15), once
+    fingerprint = models.CharField(max_length=64, default="")  # of the hardware at its end (`nodeagent.identity`)
     join_token = models.ForeignKey(JoinToken, on_delete=models.SET_NULL, null=True, related_name="+")
     talos_version = models.CharField(max_length=60, default="")  # as said in Provision
     source = models.CharField(max_length=64, default="")  # address the Provision call came from
@@ -91,17 +92,30 @@ class Link(TenantModel):
         """
         return self.transport != Link.AGENT
 
+    @property
+    def required_fingerprint(self) -> str:
+        """What the hardware has to be before anything is done to a machine without configuration; empty: no matter."""
+        return "" if self.proves_identity else self.fingerprint
+
 
 class Agent(TenantModel):
-    """A program beside machines that dials out to us and carries connections to them (desired; writer: `agents.py`)."""
+    """A program beside machines that dials out to us and carries connections to them (desired; writer: `agents.py`).
+
+    One that was removed stays as a row, so that its credential lets nobody in any more.
+    """
 
     name = models.CharField(max_length=63)
-    credential_hash = models.BinaryField(max_length=32, unique=True)  # it was issued this secret when it enrolled
+    credential_hash = models.BinaryField(max_length=32, unique=True)  # it made this secret for itself
     join_token = models.ForeignKey(JoinToken, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
+    removed_at = models.DateTimeField(null=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["organisation", "name"], name="agent_name_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organisation", "name"], condition=models.Q(removed_at=None), name="agent_name_once"
+            )
+        ]
 
 
 class AgentObservation(TenantModel):
@@ -113,21 +127,25 @@ class AgentObservation(TenantModel):
     gateway = models.CharField(max_length=63, default="")
     source = models.CharField(max_length=64, default="")  # address it connects from
     version = models.CharField(max_length=60, default="")
+    nodes = models.JSONField(default=list)  # hosts its operator named
     networks = models.JSONField(default=list)  # what it scans
-    problem = models.TextField(default="")
+    problem = models.TextField(default="")  # why it was disconnected
 
 
 class AgentTarget(TenantModel):
-    """A Talos API that an agent reaches (observed; writer: the gateway). A person's `accept` sets `machine`."""
+    """A host that an agent reaches, and what answers there (observed; writer: the gateway).
+
+    `machine` is set for a host that the agent's operator named, or when a person accepts what was found.
+    """
 
     agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="targets")
-    address = models.CharField(max_length=64)  # host:port, as the agent dials it
+    address = models.CharField(max_length=64)  # host without port, as the agent dials it
     named = models.BooleanField(default=False)  # given to the agent by its operator, not found by a scan
-    machine = models.ForeignKey(Machine, on_delete=models.CASCADE, null=True, related_name="targets")
-    uuid = models.CharField(max_length=64, default="")  # what answered there says
+    machine = models.ForeignKey(Machine, on_delete=models.SET_NULL, null=True, related_name="targets")
+    uuid = models.CharField(max_length=64, default="")  # what answered there last says
     fingerprint = models.CharField(max_length=64, default="")  # of its hardware, read on the same connection
     talos_version = models.CharField(max_length=60, default="")
-    api_mode = models.CharField(max_length=12, default="")  # maintenance or secure
+    api_mode = models.CharField(max_length=12, default="")  # maintenance, secure or foreign; empty: no answer
     problem = models.TextField(default="")  # why it does not answer, or is not accepted
     seen_at = models.DateTimeField(null=True)  # when it answered last
     created_at = models.DateTimeField(auto_now_add=True)

@@ -14,15 +14,12 @@ from django.conf import settings
 
 from nodeagent.client import NodeClient
 from nodeagent.dial import Stream, through
+from nodeagent.identity import once, require
 from nodeagent.tls import Credentials
 
 T = TypeVar("T")
 
 API_PORT = 50000
-
-
-class WrongMachine(RuntimeError):
-    """The machine at this address says it is another one; nothing was done to it."""
 
 
 @cache
@@ -52,20 +49,19 @@ def call(
     address: str,
     credentials: Credentials | None,
     work: Callable[[NodeClient], Awaitable[T]],
-    uuid: str | None = None,
+    uuid: str,
+    fingerprint: str = "",
     timeout: float = 60,
 ) -> T:
     """Connect to a machine's API, check that it is machine `uuid`, run `work(client)` and return its result.
 
-    `credentials` None means maintenance mode. Raises `WrongMachine`, the errors of `NodeClient`, OSError, TimeoutError.
+    `credentials` None means maintenance mode; then the hardware has to have the `fingerprint` too, if one is given.
+    Raises `WrongMachine`, the errors of `NodeClient`, OSError, TimeoutError.
     """
 
     async def connected() -> T:
-        async with NodeClient(lambda: dial(address, API_PORT), credentials) as client:
-            if uuid is not None:
-                said = await client.identity()
-                if said.lower() != uuid.lower():
-                    raise WrongMachine(f"the machine at {address} says it is {said}, not {uuid}")
+        async with NodeClient(once(lambda: dial(address, API_PORT)), credentials) as client:
+            await require(client, uuid, "" if credentials else fingerprint)
             return await work(client)
 
     return run(connected(), timeout)

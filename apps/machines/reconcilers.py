@@ -15,6 +15,7 @@ from apps.reconcile.registry import Outcome
 from apps.tenants.scope import tenant_scope
 from nodeagent import errors
 from nodeagent.client import NodeClient
+from nodeagent.identity import WrongMachine
 from talos.config.document import ConfigError
 from talos.resources import types
 
@@ -46,7 +47,7 @@ def reconcile_machine(organisation_id: UUID, machine_id: UUID) -> Outcome:
             applied = True
         except errors.Unsupported:
             applied = True  # Talos too old for partial configurations: its kernel arguments say the same
-        except (errors.NodeError, ConfigError, OSError, TimeoutError, nodes.WrongMachine) as error:
+        except (errors.NodeError, ConfigError, OSError, TimeoutError, WrongMachine) as error:
             conditions[-1] = Condition("Join documents", "wait", f"Waiting to apply the join documents: {error}")
     with tenant_scope(organisation_id):
         status = MachineStatus.objects.select_for_update().filter(machine_id=machine_id).first()

@@ -24,6 +24,11 @@ def default_join_tokens() -> list[Found]:
     return [(row[0], row[1]) for row in ask("list_default_join_tokens")]
 
 
+def agent(credential_hash: bytes) -> Found | None:
+    """The agent of a credential, a removed one too."""
+    return _one("find_agent", credential_hash)
+
+
 def link_by_public_key(public_key: str) -> Found | None:
     """The link of a WireGuard public key."""
     return _one("find_link_by_key", public_key)

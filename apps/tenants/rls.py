@@ -57,6 +57,11 @@ LOOKUPS: dict[str, Lookup] = {
         "organisation_id uuid, id uuid",
         "SELECT t.organisation_id, t.id FROM machines_jointoken t WHERE t.is_default ORDER BY t.id",
     ),
+    "find_agent": Lookup(
+        "hash bytea",
+        "organisation_id uuid, id uuid",
+        "SELECT a.organisation_id, a.id FROM machines_agent a WHERE a.credential_hash = $1",
+    ),
     "find_link_by_key": Lookup(
         "key text",
         "organisation_id uuid, id uuid",

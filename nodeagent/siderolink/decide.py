@@ -3,6 +3,11 @@
 The procedure is Talos' join as its machines expect it, with two differences for safety: a pending machine always has an
 address of its own, so a second machine with a known UUID never disturbs the first; and a proven node unique token beats
 the join token, so revoking a token cuts nobody who already belongs here.
+
+A machine that is known by way of an agent has no unique token yet. When it calls here with a good join token it was
+pending first, and its hardware was read over the WireGuard link itself: if that is the hardware known, its link becomes
+this one, unless it is installed or in a cluster. Then only its cluster could tell that it is the same, and whoever
+copies a UUID and a serial number must not come to receive a cluster's secrets: it is refused, and the agent goes on.
 """
 
 import re
@@ -34,6 +39,9 @@ class KnownLink:
     public_key: str
     unique_token: NodeUniqueToken | None
     installed: bool  # Talos is on its disk, so META survives reboots
+    over_agent: bool = False  # reached through an agent, without key and unique token
+    in_cluster: bool = False
+    same_hardware: bool | None = None  # as that of the pending machine which calls now; None: not read yet
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,8 @@ def decide(facts: Facts) -> Act | Refusal:
         return Act.KEEP
     if facts.unique_token is None:
         return Act.PEND
+    if same is not None and same.over_agent:
+        return _from_agent(same)
     if same is None or same.unique_token is None:
         return Act.RETURN if same else Act.REGISTER
     if facts.unique_token.same_fingerprint(same.unique_token):
@@ -97,3 +107,17 @@ def _returning(facts: Facts, known: KnownLink) -> Act | Refusal:
             f"this machine is registered as {known.node_uuid}; remove it there before it joins under another UUID",
         )
     return Act.KEEP if known.public_key == facts.public_key else Act.RETURN
+
+
+def _from_agent(same: KnownLink) -> Act | Refusal:
+    """A machine calls that has the UUID of one that an agent reaches."""
+    if same.same_hardware is None:
+        return Act.PEND
+    if not same.same_hardware:
+        return Act.PEND_CONFLICT
+    if same.installed or same.in_cluster:
+        return Refusal(
+            "FAILED_PRECONDITION",
+            f"machine {same.node_uuid} is installed and reached through an agent; reset it before it joins this way",
+        )
+    return Act.RETURN

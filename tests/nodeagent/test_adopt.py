@@ -3,6 +3,7 @@
 from typing import Any
 
 from nodeagent.adopt import META_UNIQUE_TOKEN, META_UUID_OVERRIDE, Identity, adopt
+from nodeagent.identity import Hardware
 from talos.jointoken import NetworkLink, NodeUniqueToken, machine_fingerprint
 from talos.resources import Resource, types
 from tests.nodeagent.fakenode import resource
@@ -18,6 +19,10 @@ class Recorder:
         self.links = [resource(types.LINK_STATUS, spec, f"eth{n}") for n, spec in enumerate(links)]
         self.written: list[tuple[int, bytes]] = []
 
+    async def get(self, kind: Any) -> Resource:
+        assert kind is types.SYSTEM_INFORMATION
+        return resource(types.SYSTEM_INFORMATION, {"uuid": "8A4F", "serialnumber": "s1"})
+
     async def list(self, kind: Any) -> list[Resource]:
         assert kind is types.LINK_STATUS
         return self.links
@@ -29,8 +34,8 @@ class Recorder:
 async def adopted(recorder: Recorder, override: str | None = None) -> str:
     asked = []
 
-    async def choose(fingerprint: str) -> Identity:
-        asked.append(fingerprint)
+    async def choose(hardware: Hardware) -> Identity:
+        asked.append(hardware.network_fingerprint)
         return Identity(TOKEN, override)
 
     await adopt(recorder, choose)  # type: ignore[arg-type]

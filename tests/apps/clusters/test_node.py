@@ -35,7 +35,7 @@ async def test_a_control_plane_that_waits_for_its_bootstrap(monkeypatch: pytest.
 
         here = asyncio.get_running_loop()
 
-        def call(address, credentials, work, uuid=None, timeout=60):
+        def call(address, credentials, work, uuid, fingerprint, timeout):
             async def connected():
                 async with b.client(machine, "os:admin") if credentials else b.client(machine) as client:
                     return await work(client)

@@ -172,7 +172,7 @@ async def test_another_machine_at_its_address_is_not_followed(bench: Bench, monk
     await bench.attempt()
     assert bench.machine.observed == {
         "reachable": False,
-        "error": f"the machine at fdae::1 says it is {bench.machine.says}, not {UUID_TEXT}",
+        "error": f"the machine that answers says it is {bench.machine.says}, not {UUID_TEXT}",
     }
     assert bench.machine.answered == []
 

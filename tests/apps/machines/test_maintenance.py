@@ -15,6 +15,7 @@ from apps.machines.plan import Facts, decide, maintenance_config
 from apps.machines.reconcilers import RETRY, reconcile_machine
 from apps.reconcile.registry import Outcome
 from nodeagent import errors
+from nodeagent.identity import WrongMachine
 from talos.config import document
 from tests.apps.machines.desk import UUID, Desk
 
@@ -136,7 +137,7 @@ class FakeClient:
 def client(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
     fake = FakeClient()
 
-    def call(address: str, credentials: Any, work: Callable[[Any], Any], uuid: str | None = None) -> Any:
+    def call(address: str, credentials: Any, work: Callable[[Any], Any], uuid: str) -> Any:
         assert (credentials, uuid) == (None, UUID)
         return nodes.run(work(fake), 10)
 
@@ -190,7 +191,7 @@ def test_a_failure_is_said_and_repeated(free: Desk, client: FakeClient) -> None:
     assert len(client.applied) == 1
 
 
-@pytest.mark.parametrize("error", [OSError("no gateway"), TimeoutError(), nodes.WrongMachine("another machine")])
+@pytest.mark.parametrize("error", [OSError("no gateway"), TimeoutError(), WrongMachine("another machine")])
 def test_other_failures_are_waits_too(free: Desk, client: FakeClient, error: Exception) -> None:
     client.error = error
     assert reconcile(free).again_in == RETRY

@@ -1,0 +1,101 @@
+"""Finding out what answers at an address where a Talos machine may be, without doing anything to it."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from nodeagent import errors, tls
+from nodeagent.client import NodeClient
+from nodeagent.identity import Connect, Hardware, once, read_hardware
+from nodeagent.tls import Credentials, TlsStream
+from talos.resources import types
+
+PATIENCE = 20.0
+"""Seconds for all that is asked of one address."""
+
+Mode = Literal["", "maintenance", "secure", "foreign"]
+"""Nothing answers; no configuration yet; that of a cluster of ours; that of somebody else."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an address showed. `opens`: its port accepts connections. `error` says why nothing more is known."""
+
+    opens: bool = False
+    mode: Mode = ""
+    authority: str = ""  # of a secure machine: the name of the authority that proves it
+    hardware: Hardware = field(default_factory=Hardware)
+    version: str = ""
+    error: str = ""
+
+
+async def probe(connect: Connect, authorities: Mapping[str, Credentials], name: str) -> Found:
+    """Look at what `connect` reaches. `authorities`: those of our clusters, by any name. Never raises but on cancel."""
+    opens = False
+
+    async def opening() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        nonlocal opens
+        stream = await connect()
+        opens = True
+        return stream
+
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await _look(opening, authorities, name)
+    except TimeoutError:
+        return Found(opens, error=f"no answer in {PATIENCE:g} s")
+    except errors.NodeError as error:
+        return Found(opens, error=str(error))
+    except OSError as error:
+        return Found(opens, error=error.strerror or str(error) or type(error).__name__)
+
+
+async def _look(connect: Connect, authorities: Mapping[str, Credentials], name: str) -> Found:
+    shown = await _shown_certificate(connect)
+    if shown is None:
+        return Found(opens=True, error="it does not speak TLS as a Talos machine does")
+    authority = next((known for known, held in authorities.items() if _issued(shown, held.ca)), None)
+    try:
+        async with NodeClient(once(connect), authorities[authority] if authority else None, name=name) as client:
+            hardware = await read_hardware(client)
+            mode: Mode = "secure" if authority else "maintenance"
+            return Found(True, mode, authority or "", hardware, await version(client))
+    except errors.WrongTrust as error:
+        return Found(True, "foreign", error=error.detail or str(error))
+
+
+async def version(client: NodeClient) -> str:
+    """The Talos version with its leading v; empty where the machine tells it to nobody of our role."""
+    try:
+        return (await client.version()).tag
+    except (errors.Denied, errors.Unsupported):  # to readers, in maintenance mode, up to Talos 1.12
+        try:
+            spec = (await client.get(types.VERSION)).spec
+            return str(spec.get("version", "")) if isinstance(spec, dict) else ""
+        except (errors.Denied, errors.Unsupported, errors.NotFound):
+            return ""
+
+
+async def _shown_certificate(connect: Connect) -> x509.Certificate | None:
+    """The certificate that is shown to anybody; it proves nothing yet."""
+    reader, writer = await connect()
+    try:
+        stream = TlsStream(reader, writer, tls.client_context(None, False))
+        await stream.handshake()
+        return stream.peer_certificate()
+    finally:
+        writer.close()
+
+
+def _issued(certificate: x509.Certificate, authorities: bytes) -> bool:
+    for authority in x509.load_pem_x509_certificates(authorities):
+        try:
+            certificate.verify_directly_issued_by(authority)
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+        return True
+    return False
