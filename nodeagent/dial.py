@@ -1,7 +1,8 @@
 """`dial` between processes: a byte stream to a machine, by way of the gateway that holds its link.
 
-On a unix socket, a connection is one JSON line (`{"address", "port"}`), one JSON answer (`{}` or `{"error"}`), then the
-bytes of the connection both ways. Who may open the socket may reach every machine, so it lies in a private folder.
+A connection is one JSON line (`{"address", "port"}`, and `"here": true` when the gateway shall not ask another one),
+one JSON answer (`{}` or `{"error"}`), then the bytes of the connection both ways. Who may connect may reach every
+machine: on one host that is a unix socket in a private folder, between hosts TLS with the internal certificate.
 """
 
 import asyncio
@@ -10,7 +11,9 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+from nodeagent import internal
+from nodeagent.internal import Handler, Stream
+
 Dial = Callable[[str, int], Awaitable[Stream]]
 """Opens a connection to (overlay address, port). Raises OSError or TimeoutError."""
 
@@ -45,6 +48,34 @@ async def join(one: Stream, other: Stream) -> None:
 
 async def serve(path: Path, dial: Dial) -> asyncio.Server:
     """Answer `dial` requests on a unix socket with connections that `dial` opens."""
+    path.unlink(missing_ok=True)
+    return await asyncio.start_unix_server(_answering(dial, dial), path=str(path))
+
+
+async def serve_internal(host: str, port: int, identity: internal.Identity, dial: Dial, here: Dial) -> asyncio.Server:
+    """The same for our processes on other hosts; `here` opens what no other gateway may help with."""
+    return await internal.listen(host, port, identity, _answering(dial, here))
+
+
+async def through(path: Path, address: str, port: int, timeout: float = 15) -> Stream:
+    """A connection to a machine by way of the gateway's socket. Raises OSError with the gateway's reason."""
+    return await _ask(asyncio.open_unix_connection(str(path)), {"address": address, "port": port}, timeout)
+
+
+async def through_host(
+    gateway: tuple[str, int],
+    identity: internal.Identity,
+    address: str,
+    port: int,
+    here: bool = False,
+    timeout: float = 15,
+) -> Stream:
+    """The same by way of a gateway on another host; `here` forbids it to ask a third one in turn."""
+    request = {"address": address, "port": port, "here": here}
+    return await _ask(internal.connect(*gateway, identity), request, timeout)
+
+
+def _answering(dial: Dial, here: Dial) -> Handler:
     live: set[asyncio.Task[None] | None] = set()  # else a connection that ended one way may be collected as garbage
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,8 +91,9 @@ async def serve(path: Path, dial: Dial) -> asyncio.Server:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = json.loads(await asyncio.wait_for(reader.readline(), 10))
-            target = await dial(str(request["address"]), int(request["port"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            way = here if request.get("here") else dial
+            target = await way(str(request["address"]), int(request["port"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             text = getattr(error, "strerror", None) or str(error) or type(error).__name__
             with contextlib.suppress(OSError):
                 writer.write(json.dumps({"error": text}).encode() + b"\n")
@@ -71,15 +103,13 @@ async def serve(path: Path, dial: Dial) -> asyncio.Server:
         writer.write(b"{}\n")
         await join((reader, writer), target)
 
-    path.unlink(missing_ok=True)
-    return await asyncio.start_unix_server(hold, path=str(path))
+    return hold
 
 
-async def through(path: Path, address: str, port: int, timeout: float = 15) -> Stream:
-    """A connection to a machine by way of the gateway's socket. Raises OSError with the gateway's reason."""
-    reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(path)), timeout)
+async def _ask(connecting: Awaitable[Stream], request: dict[str, object], timeout: float) -> Stream:
+    reader, writer = await asyncio.wait_for(connecting, timeout)
     try:
-        writer.write(json.dumps({"address": address, "port": port}).encode() + b"\n")
+        writer.write(json.dumps(request).encode() + b"\n")
         answer = await asyncio.wait_for(reader.readline(), timeout)
         if not answer:
             raise OSError("the gateway closed the connection without an answer")

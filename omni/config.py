@@ -5,15 +5,19 @@ Read from the environment (`OMNI_*`), which `omni serve` fills from its flags fo
 
 import hashlib
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 SOCKET_PATH_LIMIT = 100  # Linux takes 107 bytes; PostgreSQL adds nothing to the name we measure
 
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 
 ENGINES = ("userspace", "wireguard-go", "kernel")
 
@@ -40,7 +44,13 @@ class Config:
     database_url: str = ""  # as omni_app, which cannot bypass row-level security
     owner_database_url: str = ""  # as the role that owns the tables, for migrations
     redis_url: str = ""
+    keys: str = ""  # folder of the installation's keys; empty: the data folder
     kek_file: str = ""
+    gateway_name: str = ""  # links are held under it; empty: this host's name
+    internal: str = ""  # where this process takes connections of the installation's other processes
+    web: str = ""  # internal addresses of web processes, for a gateway; empty: the one on this host
+    trusted_proxies: str = ""  # addresses or networks whose X-Forwarded-For is believed
+    probe: str = ""  # where this process tells probes how it is
     factory_url: str = "https://factory.talos.dev"
     log: str = "console"  # or json
 
@@ -61,8 +71,18 @@ class Config:
             raise ConfigError(f"OMNI_LOG is {config.log!r}; give console or json")
         if bool(config.certificate) != bool(config.certificate_key):
             raise ConfigError("OMNI_CERTIFICATE and OMNI_CERTIFICATE_KEY go together; give both files or neither")
+        if config.gateway_name and not _NAME.fullmatch(config.gateway_name):
+            raise ConfigError(
+                f"OMNI_GATEWAY_NAME is {config.gateway_name!r}; give up to 63 letters, digits, '-' and '.'"
+            )
         config = replace(config, data=Path(config.data).absolute(), wireguard_port=int(port))
-        split_address(config.listen)
+        for address in (config.listen, *filter(None, (config.internal, config.probe)), *config.web_addresses):
+            split_address(address)
+        for network in config.trusted_networks:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ConfigError(f"OMNI_TRUSTED_PROXIES: {error}; give addresses or networks with commas") from None
         return config
 
     def to_env(self) -> dict[str, str]:
@@ -77,6 +97,35 @@ class Config:
             return folder
         name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
         return Path(f"/tmp/omni-{os.getuid()}-{name}")  # noqa: S108 (made with mode 0700 and checked)
+
+    @property
+    def key_folder(self) -> Path:
+        """Where the files are that this installation is known by."""
+        return Path(self.keys).absolute() if self.keys else self.data
+
+    @property
+    def kek(self) -> Path:
+        """The file of the key-encryption key."""
+        return Path(self.kek_file) if self.kek_file else self.key_folder / "kek"
+
+    @property
+    def internal_address(self) -> str:
+        """HOST:PORT at which other hosts reach `internal`; empty when it is not open."""
+        if not self.internal:
+            return ""
+        host, port = split_address(self.internal)
+        host = own_address() if host in ("0.0.0.0", "::") else host  # noqa: S104 (what an open listener is called)
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def web_addresses(self) -> list[str]:
+        """`web`, one by one."""
+        return [address.strip() for address in self.web.split(",") if address.strip()]
+
+    @property
+    def trusted_networks(self) -> list[str]:
+        """`trusted_proxies`, one by one."""
+        return [network.strip() for network in self.trusted_proxies.split(",") if network.strip()]
 
     @property
     def public_url(self) -> str:

@@ -42,7 +42,7 @@ async def demo(config: Config) -> None:
     async with running(config, config.data / "server.log"):
         say(started, f"control plane is up at {config.public_url}")
         token = await asyncio.to_thread(new_owner_token, config, "omni demo", ORGANISATION)
-        with Api(config.public_url, token, (config.data / "ca.crt").read_text(), ORGANISATION) as api:
+        with Api(config.public_url, token, (config.key_folder / "ca.crt").read_text(), ORGANISATION) as api:
             url = await asyncio.to_thread(_machine_api, api)
             async with _machines(config, url):
                 await _show(api, started)

@@ -25,28 +25,52 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from nodeagent import internal
+from nodeagent.internal import Identity
 from omni.config import Config, split_address
 
 CA_YEARS, SERVER_DAYS, RENEW_DAYS = 10, 397, 30
 
 
+class KeysMissing(RuntimeError):
+    """A file that the installation is known by is not there; the text says which and what to do."""
+
+
 def prepare(config: Config) -> None:
-    """Make what is missing in the data folder. Raises OSError when the folder cannot be written."""
-    config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for folder in (config.data, config.run):
-        folder.mkdir(exist_ok=True, mode=0o700)
+    """Make what is missing in the folders of data and keys. Raises OSError when one cannot be written."""
+    for folder in (config.data, config.key_folder, config.run):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
-    _once(config.data / "secret", lambda: secrets.token_urlsafe(48).encode())
-    _once(config.data / "wireguard.key", lambda: base64.b64encode(os.urandom(32)))
+    folder = config.key_folder
+    _once(folder / "secret", lambda: secrets.token_urlsafe(48).encode())
+    _once(folder / "wireguard.key", lambda: base64.b64encode(os.urandom(32)))
     if not config.kek_file:
-        _once(config.data / "kek", lambda: os.urandom(32))
-    ca = _authority(config.data)
+        _once(folder / "kek", lambda: os.urandom(32))
+    ca = _authority(folder)
     _server_certificate(config, *ca)
+    _internal_certificate(folder, *ca)
+
+
+def require(config: Config, *names: str) -> None:
+    """See that files of the key folder are there. Raises `KeysMissing`."""
+    paths = {name: config.kek if name == "kek" else config.key_folder / name for name in names}
+    for path in paths.values():
+        if not path.exists():
+            raise KeysMissing(
+                f"{path} is missing: make the installation's keys once with `omni keys`,"
+                " and give every process the same (--keys, OMNI_KEYS)"
+            )
+
+
+def identity(config: Config) -> Identity:
+    """What this installation's processes on several hosts know each other by."""
+    folder = config.key_folder
+    return Identity(folder / "ca.crt", folder / "internal.crt", folder / "internal.key")
 
 
 def fingerprint(config: Config) -> str:
     """SHA-256 of the installation's CA certificate, in hex: what a careful client compares."""
-    certificate = x509.load_pem_x509_certificate((config.data / "ca.crt").read_bytes())
+    certificate = x509.load_pem_x509_certificate((config.key_folder / "ca.crt").read_bytes())
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
@@ -75,25 +99,45 @@ def _authority(data: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey
 
 
 def _server_certificate(config: Config, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey) -> None:
-    path, wanted = config.data / "server.crt", names(config)
+    path, wanted = config.key_folder / "server.crt", names(config)
     if path.exists():
         old = x509.load_pem_x509_certificate(path.read_bytes())
         fresh = old.not_valid_after_utc > datetime.now(UTC) + timedelta(days=RENEW_DAYS)
         held = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         if fresh and set(wanted) <= set(held) and old.issuer == ca.subject:
             return
+    _issue(path, timedelta(days=SERVER_DAYS), wanted, [ExtendedKeyUsageOID.SERVER_AUTH], ca, ca_key)
+
+
+def _internal_certificate(folder: Path, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey) -> None:
+    """It lives as long as its authority: no process stops working because another was not started lately."""
+    path, uses = folder / "internal.crt", [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    if not path.exists() or x509.load_pem_x509_certificate(path.read_bytes()).issuer != ca.subject:
+        life = ca.not_valid_after_utc - datetime.now(UTC)
+        _issue(path, life, [x509.DNSName(internal.NAME)], uses, ca, ca_key)
+
+
+def _issue(
+    path: Path,
+    life: timedelta,
+    names: list[x509.GeneralName],
+    uses: list[x509.ObjectIdentifier],
+    ca: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
+) -> None:
+    """Write a new certificate and, beside it, its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "omni")])
     certificate = (
-        _builder(name, ca.subject, key, timedelta(days=SERVER_DAYS))
-        .add_extension(x509.SubjectAlternativeName(wanted), critical=False)
+        _builder(name, ca.subject, key, life)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    _write(config.data / "server.key", _pem(key))
+    _write(path.with_suffix(".key"), _pem(key))
     _write(path, certificate.public_bytes(Encoding.PEM), mode=0o644)
 
 

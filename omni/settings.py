@@ -11,9 +11,9 @@ from omni.limits import LARGEST_BODY
 CONFIG = Config.from_env()
 ROOT = Path(__file__).resolve().parent.parent
 
-_secret = CONFIG.data / "secret"
+_secret = CONFIG.key_folder / "secret"
 SECRET_KEY = _secret.read_text().strip() if _secret.exists() else secrets.token_urlsafe(48)
-OMNI_KEK_FILE = CONFIG.kek_file or str(CONFIG.data / "kek")
+OMNI_KEK_FILE = str(CONFIG.kek)
 
 DEBUG = False
 ALLOWED_HOSTS = ["*"]  # machines and people come by any name; forms and websockets compare Origin with Host

@@ -18,7 +18,7 @@ def greet(config: Config, with_join: bool = False) -> None:
     `with_join`: instead make an owner where there is none, and print how to sign in and how machines join.
     """
     click.echo(f"omni is ready at {config.public_url}")
-    click.echo(f"its certificate authority is {config.data / 'ca.crt'}, SHA-256 {keys.fingerprint(config)}")
+    click.echo(f"its certificate authority is {config.key_folder / 'ca.crt'}, SHA-256 {keys.fingerprint(config)}")
     if with_join:
         command = [sys.executable, "-m", "omni", "admin", "welcome"]
         subprocess.run(command, env=os.environ | config.to_env(), check=False)  # says itself what went wrong
@@ -26,5 +26,5 @@ def greet(config: Config, with_join: bool = False) -> None:
     with psycopg.connect(config.app_dsn) as session:
         owned = session.execute("SELECT 1 FROM omni_list_organisations() LIMIT 1").fetchone()
     if not owned:
-        secret = (config.data / "secret").read_text().strip()
+        secret = (config.key_folder / "secret").read_text().strip()
         click.echo(f"nobody owns it yet; make the first account at {config.public_url}{first_run_path(secret)}")

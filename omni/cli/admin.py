@@ -113,7 +113,7 @@ def new_signin_link(config: Config, email: str = "", organisation: str = "") -> 
         from apps.tenants import lookups
 
         if not lookups.organisations():
-            path = first_run_path((config.data / "secret").read_text().strip())
+            path = first_run_path((config.key_folder / "secret").read_text().strip())
         elif email:
             user = User.objects.filter(email=email.lower(), is_active=True).first()
             if user is None:

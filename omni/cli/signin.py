@@ -28,11 +28,11 @@ def login(config: Config, url: str | None, name: str, token: str | None, ca: Pat
     """
     authority = ca.read_text() if ca else ""
     if url is None:
-        if not (config.data / "ca.crt").exists():
+        if not (config.key_folder / "ca.crt").exists():
             raise click.UsageError(f"give the URL; {config.data} is no installation on this machine")
         from omni.cli.admin import new_owner_token
 
-        url, authority = config.public_url, (config.data / "ca.crt").read_text()
+        url, authority = config.public_url, (config.key_folder / "ca.crt").read_text()
         token = token or new_owner_token(config, "omni login", organisation)
     token = token or click.prompt("API token", hide_input=True)
     with Api(url, token, authority) as api:

@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.verification import PolicyBuilder, Store
 
+from nodeagent import internal
 from omni import keys
 from omni.config import Config
 
@@ -25,9 +26,12 @@ def test_made_once_and_private(tmp_path: Path) -> None:
     config = Config(data=tmp_path / "data")
     keys.prepare(config)
     first = contents(config.data)
-    assert set(first) == {"ca.crt", "ca.key", "kek", "secret", "server.crt", "server.key", "wireguard.key"}
+    assert set(first) == {
+        *("ca.crt", "ca.key", "internal.crt", "internal.key", "server.crt", "server.key"),
+        *("kek", "secret", "wireguard.key"),
+    }
     assert len(first["kek"]) == 32
-    for name in ("ca.key", "kek", "secret", "server.key", "wireguard.key"):
+    for name in ("ca.key", "internal.key", "kek", "secret", "server.key", "wireguard.key"):
         assert (config.data / name).stat().st_mode & 0o777 == 0o600
     for folder in (config.data, config.run):
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -67,3 +71,24 @@ def test_a_certificate_is_renewed_before_it_ends(tmp_path: Path, monkeypatch: py
 def test_a_key_of_ones_own_is_not_made_again(tmp_path: Path) -> None:
     keys.prepare(Config(data=tmp_path / "data", kek_file="/etc/omni/kek"))
     assert not (tmp_path / "data" / "kek").exists()
+
+
+def test_the_internal_certificate_is_for_both_ends_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(data=tmp_path)
+    keys.prepare(config)
+    ca, leaf = load(tmp_path / "ca.crt"), load(tmp_path / "internal.crt")
+    name = x509.DNSName(internal.NAME)
+    PolicyBuilder().store(Store([ca])).build_server_verifier(name).verify(leaf, [])
+    PolicyBuilder().store(Store([ca])).build_client_verifier().verify(leaf, [])
+    assert ca.not_valid_after_utc - leaf.not_valid_after_utc < datetime.timedelta(minutes=1)
+    keys.prepare(config)
+    assert load(tmp_path / "internal.crt") == leaf
+
+
+def test_keys_may_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    config = Config(data=tmp_path / "data", keys=str(tmp_path / "keys"))
+    keys.prepare(config)
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"run"}
+    keys.require(config, "kek", "secret", "internal.crt")
+    with pytest.raises(keys.KeysMissing, match="nothing is missing.*omni keys"):
+        keys.require(config, "nothing")
