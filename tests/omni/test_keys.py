@@ -90,5 +90,5 @@ def test_keys_may_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
     keys.prepare(config)
     assert {path.name for path in (tmp_path / "data").iterdir()} == {"run"}
     keys.require(config, "kek", "secret", "internal.crt")
-    with pytest.raises(keys.KeysMissing, match="nothing is missing.*omni keys"):
+    with pytest.raises(keys.KeysMissing, match=r"nothing is missing.*omni keys"):
         keys.require(config, "nothing")
