@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from nodeagent import errors
 from nodeagent.rpc import Channel, Method, RpcError
-from nodeagent.tls import Connect, Credentials
+from nodeagent.tls import Connect, Credentials, to_machine
 
 __all__ = ["Connect", "Credentials", "NodeChannel"]
 
@@ -29,7 +29,7 @@ class NodeChannel:
         server_name: str | None = None,
     ) -> None:
         self.name = name
-        self._channel = Channel(connect, credentials, server_name)
+        self._channel = Channel(to_machine(connect, credentials, server_name))
 
     async def __aenter__(self) -> Self:
         return self

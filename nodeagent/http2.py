@@ -341,7 +341,7 @@ def _unpadded(flags: int, payload: bytes, skip: int) -> bytes:
 _STATIC_NAMES = {b":authority": 1, b":path": 4, b"content-type": 31, b"user-agent": 58}
 """Names of HPACK's static table that requests use."""
 
-_STATIC_FIELDS = {(b":method", b"POST"): 0x83, (b":scheme", b"https"): 0x87}
+_STATIC_FIELDS = {(b":method", b"POST"): 0x83, (b":scheme", b"http"): 0x86, (b":scheme", b"https"): 0x87}
 
 
 def encode_headers(fields: list[tuple[bytes, bytes]]) -> bytes:

@@ -1,4 +1,4 @@
-"""gRPC calls to one server over a stream of our own, with TLS by Python's `ssl`.
+"""gRPC calls to one server over a stream of our own.
 
 grpcio cannot verify Talos' Ed25519 certificates, dials addresses instead of streams, and needs some 30 kB for every
 open stream; a gateway has a dozen open to each of its machines. So this is the client half of gRPC over `http2`.
@@ -10,22 +10,17 @@ import asyncio
 import contextlib
 import struct
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import grpc
 
-from nodeagent import tls
 from nodeagent.http2 import Connection, ErrorCode, Http2Error, Stream, encode_headers
-from nodeagent.tls import Connect, Credentials, TlsStream
 
 MESSAGE_LIMIT = 4 * 1024 * 1024
 """Bytes of the largest message taken. Byte streams come in frames of a kilobyte, resources are small."""
-
-CONNECT_TIMEOUT = 15.0
-"""Seconds for opening the stream and the TLS handshake together."""
 
 DEADLINE_SLACK = 1.0
 """Seconds that the server is given beyond our own deadline."""
@@ -82,15 +77,31 @@ class Methods:
     unary_unary = unary_stream = stream_unary = stream_stream = _method
 
 
+class Wire(Protocol):
+    """A byte stream to the server, with TLS or without. At most one task reads."""
+
+    async def read(self) -> bytes:
+        """Some bytes, none at the end. Raises OSError."""
+
+    def send(self, data: bytes) -> None:
+        """Send without waiting. Raises OSError."""
+
+    async def drain(self) -> None:
+        """Wait while the other end is slow. Raises OSError."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 def _nobody() -> None:
     pass
 
 
-class _Call:
-    """One call: what has arrived of its answer, and its status once it ended."""
+class Call:
+    """One call: what has arrived of its answer, and its status once it ended. One task may send while one receives."""
 
     __slots__ = (
-        "_assembling", "_deadline", "_link", "_owed", "_stream", "answered", "messages", "method", "notify",
+        "_assembling", "_deadline", "_link", "_news", "_owed", "_stream", "answered", "messages", "method", "notify",
         "status",
     )  # fmt: skip
 
@@ -104,12 +115,14 @@ class _Call:
         self._owed = 0  # bytes that the other end may not send again yet
         self._link = link
         self._stream: Stream | None = None
+        self._news: asyncio.Event | None = None
         self.notify: Callable[[], None] = _nobody
         """Called when there is something new."""
         self._deadline: asyncio.TimerHandle | None = None
 
-    def start(self, timeout: float | None) -> None:
-        self._stream = self._link.http2.request(_request_headers(self.method.path, timeout), self)
+    def start(self, timeout: float | None, metadata: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Open the stream, with the next flush."""
+        self._stream = self._link.http2.request(self._link.headers(self.method.path, timeout, metadata), self)
         if timeout is not None:
             self._deadline = asyncio.get_running_loop().call_later(timeout, self._expire)
 
@@ -120,14 +133,21 @@ class _Call:
         self._link.http2.send(self._stream, struct.pack(">BI", 0, len(data)) + data, end)
 
     async def send(self, message: Any, end: bool) -> None:
-        """Send a request, and wait while the other end does not take it."""
+        """Send a request, and wait while the other end does not take it. Nothing is sent on a call that is over."""
         assert self._stream is not None
+        if self.over:
+            return
         self.put(message, end)
         await self._link.flush()
         while self._stream.pending and not self.over:
             await self._wait()
 
+    async def flush(self) -> None:
+        """Send what there is, and wait while the other end is slow."""
+        await self._link.flush()
+
     async def finish_sending(self) -> None:
+        """No more requests."""
         assert self._stream is not None
         if not self.over:
             self._link.http2.send(self._stream, b"", True)
@@ -163,7 +183,7 @@ class _Call:
         """The one answer of a call that has one. Raises RpcError."""
         answer = await self.receive()
         if answer is None:
-            raise RpcError(grpc.StatusCode.INTERNAL, "the machine sent no answer")
+            raise RpcError(grpc.StatusCode.INTERNAL, f"{self._link.peer} sent no answer")
         await self.receive()  # its status
         return answer
 
@@ -177,12 +197,11 @@ class _Call:
         return self.answered or self.status is not None
 
     async def _wait(self) -> None:
-        news = asyncio.Event()
-        self.notify = news.set
-        try:
-            await news.wait()
-        finally:
-            self.notify = _nobody
+        if self._news is None:
+            self._news = asyncio.Event()
+            self.notify = self._news.set
+        self._news.clear()  # the other task that waits here has been woken already if it was to be
+        await self._news.wait()
 
     def _expire(self) -> None:
         self._finish(RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer in time"), reset=True)
@@ -255,22 +274,40 @@ class _Call:
 class _Link:
     """One connection and the task that reads it."""
 
-    def __init__(self, stream: TlsStream) -> None:
+    def __init__(self, wire: Wire, peer: str, authority: bytes, scheme: bytes) -> None:
         self.http2 = Connection()
         self.error: OSError | None = None
         """What broke it."""
-        self._tls = stream
+        self.peer, self._authority, self._scheme = peer, authority, scheme
+        self._wire = wire
         self._task = asyncio.ensure_future(self._read())
 
     @property
     def usable(self) -> bool:
         return not self.http2.closing
 
+    def headers(self, path: bytes, timeout: float | None, metadata: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """The header block of a request."""
+        fields = [
+            (b":method", b"POST"),
+            (b":scheme", self._scheme),
+            (b":path", path),
+            (b":authority", self._authority),
+            (b"content-type", b"application/grpc"),
+            (b"te", b"trailers"),
+            (b"user-agent", b"omni"),
+            *metadata,
+        ]
+        if timeout is not None:
+            # Our own timer decides: a Go server whose timer runs out first only says that the call was cancelled.
+            fields.append((b"grpc-timeout", b"%dm" % int((timeout + DEADLINE_SLACK) * 1000)))
+        return encode_headers(fields)
+
     async def flush(self) -> None:
         """Send what there is to send, and wait while the other end is slow."""
         self.flush_soon()
         try:
-            await self._tls.drain()
+            await self._wire.drain()
         except OSError as error:
             self._break(error)
 
@@ -280,7 +317,7 @@ class _Link:
             return
         if data := self.http2.take():
             try:
-                self._tls.send(data)
+                self._wire.send(data)
             except OSError as error:
                 self._break(error)
 
@@ -295,7 +332,7 @@ class _Link:
         try:
             while True:
                 if not (data := await self._next()):
-                    raise ConnectionResetError("the machine closed the connection")
+                    raise ConnectionResetError(f"{self.peer} closed the connection")
                 self.http2.receive(data)
                 await self.flush()
         except OSError as error:  # of the connection, of TLS, of HTTP/2
@@ -305,18 +342,18 @@ class _Link:
             self._break(error)
         finally:
             self._break(ConnectionAbortedError("the connection was closed"))
-            self._tls.close()
+            self._wire.close()
 
     async def _next(self) -> bytes:
         """What arrives next; after a long silence a sign of life is asked for."""
         try:
             async with asyncio.timeout(PING_AFTER):
-                return await self._tls.read()
+                return await self._wire.read()
         except TimeoutError:
             self.http2.ping()
             await self.flush()
         async with asyncio.timeout(PING_TIMEOUT):
-            return await self._tls.read()
+            return await self._wire.read()
 
     def _break(self, error: OSError) -> None:
         if self.error is None:
@@ -327,10 +364,16 @@ class _Link:
 class Channel:
     """Calls to one server, over a connection that is made when it is needed and made again when it broke."""
 
-    def __init__(self, connect: Connect, credentials: Credentials | None, server_name: str | None = None) -> None:
-        self._connect, self._server_name = connect, server_name
-        self._maintenance = credentials is None
-        self._context = tls.client_context(credentials, server_name is not None)
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Wire]],
+        peer: str = "the machine",
+        authority: str = "machine",
+        scheme: str = "https",
+    ) -> None:
+        """`connect` opens a stream, TLS included, or raises OSError; `peer` is what errors call the server."""
+        self._connect, self._peer = connect, peer
+        self._authority, self._scheme = authority.encode(), scheme.encode()
         self._links: list[_Link] = []  # the last is for new calls; others may still carry old ones
         self._connecting = asyncio.Lock()
 
@@ -362,6 +405,14 @@ class Channel:
             await call.finish_sending()
             return await call.only()
 
+    @contextlib.asynccontextmanager
+    async def duplex(self, method: Method, metadata: Sequence[tuple[bytes, bytes]] = ()) -> AsyncGenerator[Call]:
+        """A call whose both directions go on until they end: `send`, `finish_sending`, `receive`. Leaving the block
+        cancels what has not ended. Raises RpcError."""
+        async with self._call(method, None, metadata) as call:
+            await call.flush()
+            yield call
+
     async def fan(self, method: Method, requests: Sequence[Any]) -> AsyncGenerator[tuple[int, Any]]:
         """Many calls of one method that follow something, as one: (index of the request, its next answer).
 
@@ -373,7 +424,7 @@ class Channel:
         calls = {}
         try:
             for index, request in enumerate(requests):
-                call = calls[index] = _Call(link, method)
+                call = calls[index] = Call(link, method)
                 call.notify = news.set
                 call.start(None)
                 call.put(request, end=True)
@@ -393,11 +444,13 @@ class Channel:
                 call.close()
 
     @contextlib.asynccontextmanager
-    async def _call(self, method: Method, timeout: float | None) -> AsyncGenerator[_Call]:
+    async def _call(
+        self, method: Method, timeout: float | None, metadata: Sequence[tuple[bytes, bytes]] = ()
+    ) -> AsyncGenerator[Call]:
         clock = asyncio.get_running_loop().time
         began = clock()
-        call = _Call(await self._connected(timeout), method)
-        call.start(None if timeout is None else max(timeout - (clock() - began), 0.001))
+        call = Call(await self._connected(timeout), method)
+        call.start(None if timeout is None else max(timeout - (clock() - began), 0.001), metadata)
         try:
             yield call
         finally:
@@ -415,44 +468,12 @@ class Channel:
         async with self._connecting:
             self._links = [link for link in self._links if link.error is None]
             if not self._links or not self._links[-1].usable:
-                self._links.append(_Link(await self._handshake()))
+                self._links.append(_Link(await self._connect(), self._peer, self._authority, self._scheme))
             return self._links[-1]
 
-    async def _handshake(self) -> TlsStream:
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                reader, writer = await self._connect()
-                try:
-                    stream = TlsStream(reader, writer, self._context, server_hostname=self._server_name)
-                    await stream.handshake()
-                    if self._maintenance:
-                        tls.require_maintenance(stream)
-                except BaseException:
-                    writer.close()
-                    raise
-        except TimeoutError as error:
-            raise TimeoutError(str(error) or "the machine did not answer in time") from error
-        return stream
 
-
-def _taken(call: _Call) -> Any:
+def _taken(call: Call) -> Any:
     try:
         return call.take()
     except RpcError as error:
         return error
-
-
-def _request_headers(path: bytes, timeout: float | None) -> bytes:
-    fields = [
-        (b":method", b"POST"),
-        (b":scheme", b"https"),
-        (b":path", path),
-        (b":authority", b"machine"),
-        (b"content-type", b"application/grpc"),
-        (b"te", b"trailers"),
-        (b"user-agent", b"omni"),
-    ]
-    if timeout is not None:
-        # Our own timer decides: a Go server whose timer runs out first only says that the call was cancelled.
-        fields.append((b"grpc-timeout", b"%dm" % int((timeout + DEADLINE_SLACK) * 1000)))
-    return encode_headers(fields)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ MAINTENANCE_NAME = "maintenance-service.talos.dev"
 
 CHUNK = 64 * 1024
 
+CONNECT_TIMEOUT = 15.0
+"""Seconds for opening the stream to a machine and the TLS handshake together."""
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -38,6 +42,9 @@ class Credentials:
 
 class NotInMaintenance(ssl.SSLError):
     """The machine shows another certificate than one without configuration would: somebody configured it."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # SSLError shows a lone argument as a tuple
 
 
 def load_identity(context: ssl.SSLContext, identity: CertKey) -> None:
@@ -119,6 +126,18 @@ class TlsStream:
         der = self._tls.getpeercert(binary_form=True)
         return x509.load_der_x509_certificate(der) if der else None
 
+    def peer_chain(self) -> list[bytes]:
+        """The certificates that the other end sent, its own first, DER; verified or not."""
+        if sys.version_info >= (3, 13):
+            return list(self._tls.get_unverified_chain())
+        # Older Pythons have it below their public interface only, and encode when they are asked to.
+        shown = self._tls._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]
+        return [ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in shown]
+
+    def protocol(self) -> str | None:
+        """What ALPN chose."""
+        return self._tls.selected_alpn_protocol()
+
     async def read(self) -> bytes:
         """Some bytes, none at the end. Raises ssl.SSLError, an alert of the other end included, or OSError."""
         while True:
@@ -166,6 +185,35 @@ class TlsStream:
         if data := self._outgoing.read():
             self._writer.write(data)
             await self._writer.drain()
+
+
+def to_machine(
+    connect: Connect, credentials: Credentials | None, server_name: str | None = None
+) -> Callable[[], Awaitable[TlsStream]]:
+    """How streams to a machine's API are opened. Without credentials it must be in maintenance mode.
+
+    What is returned raises OSError: of the stream, TimeoutError, ssl.SSLError. Raises PEMError or ssl.SSLError for
+    credentials that cannot be used.
+    """
+    context = client_context(credentials, server_name is not None)
+
+    async def handshake() -> TlsStream:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                reader, writer = await connect()
+                try:
+                    stream = TlsStream(reader, writer, context, server_hostname=server_name)
+                    await stream.handshake()
+                    if credentials is None:
+                        require_maintenance(stream)
+                except BaseException:
+                    writer.close()
+                    raise
+        except TimeoutError as error:
+            raise TimeoutError(str(error) or "the machine did not answer in time") from error
+        return stream
+
+    return handshake
 
 
 async def relay(plain: tuple[asyncio.StreamReader, asyncio.StreamWriter], tls: TlsStream) -> None:

@@ -101,10 +101,10 @@ def _authority(data: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey
 def _server_certificate(config: Config, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey) -> None:
     path, wanted = config.key_folder / "server.crt", names(config)
     if path.exists():
-        old = x509.load_pem_x509_certificate(path.read_bytes())
+        old, *chain = x509.load_pem_x509_certificates(path.read_bytes())
         fresh = old.not_valid_after_utc > datetime.now(UTC) + timedelta(days=RENEW_DAYS)
         held = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        if fresh and set(wanted) <= set(held) and old.issuer == ca.subject:
+        if fresh and set(wanted) <= set(held) and chain == [ca]:
             return
     _issue(path, timedelta(days=SERVER_DAYS), wanted, [ExtendedKeyUsageOID.SERVER_AUTH], ca, ca_key)
 
@@ -125,7 +125,7 @@ def _issue(
     ca: x509.Certificate,
     ca_key: ec.EllipticCurvePrivateKey,
 ) -> None:
-    """Write a new certificate and, beside it, its key."""
+    """Write a new certificate and, beside it, its key. The authority follows it: who has its fingerprint can check."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "omni")])
     certificate = (
@@ -138,7 +138,7 @@ def _issue(
         .sign(ca_key, hashes.SHA256())
     )
     _write(path.with_suffix(".key"), _pem(key))
-    _write(path, certificate.public_bytes(Encoding.PEM), mode=0o644)
+    _write(path, certificate.public_bytes(Encoding.PEM) + ca.public_bytes(Encoding.PEM), mode=0o644)
 
 
 def _builder(

@@ -16,6 +16,7 @@ COMMANDS = {  # name: where it is
     "beat": "omni.cli.programs:beat",
     "gateway": "omni.cli.programs:gateway",
     "migrate": "omni.cli.programs:migrate",
+    "agent": "omni.cli.agent:agent",
     "admin": "omni.cli.admin:admin",
     "login": "omni.cli.signin:login",
     "context": "omni.cli.signin:context",

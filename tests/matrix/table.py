@@ -8,6 +8,8 @@ SIGNED_IN = "signed in"
 SECRET_IN_ADDRESS = "the address itself is the credential"
 JOIN_TOKEN = "a join token, or the node unique token of a known machine"
 LINK_KEY = "a WireGuard key that a Provision call let in"
+AGENT = "a secret of its own, which a join token let in; the registry knows it"
+AWAITED_CONNECTION = "the random id of a connection, told to one agent"
 OVERLAY_PEER = "the overlay address, which WireGuard has proved"
 OVERLAY_PEER_AND_TOKEN = "the overlay address and the cluster's machine token"
 
@@ -134,6 +136,8 @@ WEBSOCKETS: dict[str, str] = {
 GRPC: dict[str, str] = {
     "GRPC /sidero.link.ProvisionService/Provision": JOIN_TOKEN,
     "GRPC /sidero.link.WireGuardOverGRPCService/CreateStream": LINK_KEY,
+    "GRPC /omni.agent.v1.AgentService/Control": AGENT,
+    "GRPC /omni.agent.v1.AgentService/Carry": AWAITED_CONNECTION,
     "GRPC /events.EventSinkService/Publish": OVERLAY_PEER,
     "GRPC /securityapi.SecurityService/Certificate": OVERLAY_PEER_AND_TOKEN,
 }

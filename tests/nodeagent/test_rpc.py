@@ -60,7 +60,7 @@ class Running:
         self.service = Server()
         self.connections = 0
         self.context = tls.server_context(maintenance_identity())
-        self.channel = Channel(self.connect, None)
+        self.channel = Channel(tls.to_machine(self.connect, None))
 
     async def start(self) -> None:
         self.server = grpc.aio.server(options=[("grpc.max_receive_message_length", 64 << 20)])
@@ -215,7 +215,9 @@ async def test_no_connection_is_a_failure_with_its_cause() -> None:
         raise ConnectionRefusedError(111, "Connection refused")
 
     with pytest.raises(RpcError) as error:
-        await Channel(refused, None).unary(NODE.ApplyConfiguration, machine_pb2.ApplyConfigurationRequest(), 5)
+        await Channel(tls.to_machine(refused, None)).unary(
+            NODE.ApplyConfiguration, machine_pb2.ApplyConfigurationRequest(), 5
+        )
     assert isinstance(error.value.cause, ConnectionRefusedError)
 
 
@@ -225,7 +227,9 @@ async def test_a_dial_without_end_stops_at_the_deadline() -> None:
         raise AssertionError
 
     with pytest.raises(RpcError, match="no connection in time") as error:
-        await Channel(hanging, None).unary(NODE.ApplyConfiguration, machine_pb2.ApplyConfigurationRequest(), 0.05)
+        await Channel(tls.to_machine(hanging, None)).unary(
+            NODE.ApplyConfiguration, machine_pb2.ApplyConfigurationRequest(), 0.05
+        )
     assert error.value.code is grpc.StatusCode.UNAVAILABLE
 
 
@@ -235,7 +239,7 @@ async def test_something_else_than_tls_is_an_error_of_tls() -> None:
         await writer.drain()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    channel = Channel(lambda: asyncio.open_connection(*server.sockets[0].getsockname()), None)
+    channel = Channel(tls.to_machine(lambda: asyncio.open_connection(*server.sockets[0].getsockname()), None))
     with pytest.raises(RpcError) as error:
         await channel.unary(NODE.ApplyConfiguration, machine_pb2.ApplyConfigurationRequest(), 5)
     assert isinstance(error.value.cause, ssl.SSLError)

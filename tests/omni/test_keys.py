@@ -48,6 +48,8 @@ def test_the_server_certificate_is_valid_for_its_names(tmp_path: Path) -> None:
     assert isinstance(leaf.public_key(), ec.EllipticCurvePublicKey)  # gRPC clients refuse Ed25519
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
     assert keys.fingerprint(config) == ca.fingerprint(keys.hashes.SHA256()).hex()
+    shown = x509.load_pem_x509_certificates((tmp_path / "server.crt").read_bytes())
+    assert shown == [leaf, ca]  # for clients that were given the fingerprint
 
 
 def test_a_new_name_gets_a_new_certificate_of_the_same_authority(tmp_path: Path) -> None:
