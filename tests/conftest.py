@@ -26,6 +26,12 @@ hypothesis_settings.register_profile("omni", deadline=None, suppress_health_chec
 hypothesis_settings.load_profile("omni")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    crash = parser.getgroup("crash", "tests/crash")
+    crash.addoption("--crash-point", type=int, metavar="N", help="let the process die at point N only")
+    crash.addoption("--crash-seed", type=int, action="append", metavar="SEED", help="draw by this seed; repeatable")
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Iterator[Path]:
     """A short-named folder, so that socket paths fit."""

@@ -1,6 +1,6 @@
-"""The process dies after each thing that it wrote or did to a machine, once; then it is started again.
+"""The process dies at each point of what it does to a cluster, once, and is started again.
 
-Whatever the moment, the cluster becomes Ready, or goes, and nothing that cannot be undone happens twice.
+Whatever the moment, it ends the same, and nothing that cannot be taken back happens twice or to another machine.
 """
 
 import copy
@@ -11,90 +11,89 @@ from django.db import transaction
 
 from tests.apps.clusters.templates import template
 from tests.apps.clusters.test_lifecycle import Lab
-from tests.apps.clusters.world import Crash, World
+from tests.crash.clusters import ClusterStage
+from tests.crash.points import Change, Undo, at_every_point
 
-TALOS = {"1.13.8": "1.36.3", "1.12.11": "1.35.4"}
-"""A release installed by calls, and one installed by its config."""
+BYSTANDER = 9
+"""A machine of the same organisation that nobody wants anything of."""
 
+PATCH = '{machine: {sysctls: {vm.max_map_count: "262144"}}}'
 
-class Undo(Exception):
-    """Ends a run whose rows are not wanted any more."""
-
-
-def attempt(world: World, change: Callable[[], None], reached: Callable[[], bool], crash_at: int | None) -> bool:
-    """Change what is wanted and reconcile until it is so; whether the process died, once, on the way."""
-    world.point, world.crash_at, died = 0, crash_at, False
-    change()
-    while True:
-        try:
-            world.run(reached)
-            return died
-        except Crash:
-            died = True  # what runs next is a new process: nothing is left in memory
+INSTALLED = {"install": 1, "reboot": 1}
+STARTED = {**INSTALLED, "bootstrap": 1}
 
 
-def at_every_point(
-    world: World, change: Callable[[], None], reached: Callable[[], bool], holds: Callable[[], None]
-) -> None:
-    """Let the process die at each point of a change in turn, each time from the same beginning; end it in the end."""
-    machines, etcd, now = copy.deepcopy((world.machines, world.etcd, world.now))
-    crash_at: int = 1
-    died = True
-    while died:
-        world.machines, world.etcd, world.now = copy.deepcopy((machines, etcd, now))
-        try:
-            with transaction.atomic():
-                died = attempt(world, change, reached, crash_at)
-                holds()
-                crash_at += 1
-                if died:
-                    raise Undo
-        except Undo:
-            continue
-    assert crash_at > 20, "there are more steps than that"
+@pytest.fixture
+def lab(stage: ClusterStage) -> Lab:
+    return Lab(stage)
 
 
-@pytest.mark.parametrize("talos", TALOS)
-def test_dies_after_each_step(world: World, talos: str) -> None:
-    lab = Lab(world)
-    for number in (1, 2):
-        world.join(number, version=talos)
+def calls(stage: ClusterStage, *expected: dict[str, int], completed: bool = False) -> Callable[[], None]:
+    """Asserts which calls that cannot be taken back were made to machines 1, 2, ..., and none of any kind to another.
 
-    def created() -> None:
-        assert world.total("install") == 2
-        assert world.total("bootstrap") == 1
-        assert world.total("reset") == 0
+    `completed`: an installation whose end nobody saw may have been completed by an upgrade, which keeps what is there.
+    """
 
-    def destroyed() -> None:
-        assert world.total("install") == 2
-        assert world.total("bootstrap") == 1
-        assert world.total("reset") == 2
-        assert all(machine.config is None for machine in world.machines.values())
+    def holds() -> None:
+        for number, wanted in enumerate(expected, 1):
+            made = stage.destructive(number)
+            if completed and made.get("upgrade") == 1:
+                del made["upgrade"]
+            assert made == wanted, f"machine {number}"
+        assert stage.machine(BYSTANDER).calls == []
 
-    text = template([1], [2], talos=talos, kubernetes=TALOS[talos])
-    at_every_point(world, lambda: lab.sync(text), lab.ready, created)
-    at_every_point(world, lab.destroy, lab.gone, destroyed)
+    return holds
 
 
-def test_destroyed_at_any_moment_of_its_creation(world: World) -> None:
+def test_the_life_of_a_cluster(stage: ClusterStage, lab: Lab, crash_point: int | None) -> None:
+    """Created, configured otherwise, a worker taken out, destroyed."""
+    for number in (1, 2, BYSTANDER):
+        stage.join(number)
+
+    def at_each(want: Callable[[], None], reached: Callable[[], bool], *expected: dict[str, int]) -> int:
+        change = Change(want, reached, calls(stage, *expected, completed=True))
+        return len(at_every_point(stage, change, crash_point))
+
+    def without_worker() -> bool:
+        return lab.ready() and lab.member(2) is None
+
+    passed = [
+        at_each(lambda: lab.sync(template([1], [2])), lab.ready, STARTED, INSTALLED),
+        at_each(lambda: lab.sync(template([1], [2], patch=PATCH)), lab.ready, STARTED, INSTALLED),
+        at_each(lambda: lab.sync(template([1], patch=PATCH)), without_worker, STARTED, {**INSTALLED, "reset": 1}),
+        at_each(lab.destroy, lab.gone, {**STARTED, "reset": 1}, {**INSTALLED, "reset": 1}),
+    ]
+    assert sum(passed) > 120, passed
+
+
+def test_a_release_that_is_installed_by_its_config(stage: ClusterStage, lab: Lab, crash_point: int | None) -> None:
+    for number in (1, BYSTANDER):
+        stage.join(number, version="1.12.11")
+    wanted = template([1], talos="1.12.11", kubernetes="1.35.4")
+    created = Change(lambda: lab.sync(wanted), lab.ready, calls(stage, {"install": 1, "bootstrap": 1}))
+    destroyed = Change(lab.destroy, lab.gone, calls(stage, {"install": 1, "bootstrap": 1, "reset": 1}))
+    passed = [at_every_point(stage, change, crash_point) for change in (created, destroyed)]
+    assert sum(map(len, passed)) > 40
+
+
+def test_destroyed_at_any_moment_of_its_creation(stage: ClusterStage, lab: Lab) -> None:
     """Whatever was done to the machines by then, they come back clean."""
-    lab = Lab(world)
     for number in (1, 2):
-        world.join(number)
-    machines, etcd, now = copy.deepcopy((world.machines, world.etcd, world.now))
+        stage.join(number)
+    memory = copy.deepcopy(stage.memory())
     turns, ready = 0, False
     while not ready:
-        world.machines, world.etcd, world.now = copy.deepcopy((machines, etcd, now))
+        stage.restore(copy.deepcopy(memory))
         try:
             with transaction.atomic():
                 lab.sync(template([1], [2]))
                 for _ in range(turns):
-                    world.turn()
+                    stage.turn()
                 ready = lab.ready()
                 lab.destroy()
-                world.run(lab.gone)
-                assert all(machine.config is None for machine in world.machines.values())
-                assert all(machine.stage == "maintenance" for machine in world.machines.values())
+                stage.run(lab.gone)
+                assert all(machine.config is None for machine in stage.machines.values())
+                assert all(machine.stage == "maintenance" for machine in stage.machines.values())
                 raise Undo
         except Undo:
             turns += 1

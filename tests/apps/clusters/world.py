@@ -1,11 +1,10 @@
 """A world of machines in memory, as simple as real ones are to their caller, and the loop that reconciles them.
 
 Machines answer, install, reboot, take configs, run etcd and register as nodes. `report` writes what the gateway would
-have seen. `Crash` is the process dying: it can be put after any write and any call to a machine.
+have seen. `World.strike` hears of every point at which something may befall the process: see `tests/crash`.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -15,10 +14,9 @@ from uuid import UUID
 import grpc
 import pytest
 import yaml
-from django.db import connection
 from django.utils import timezone
 
-from apps.clusters import credentials, kubernetes, machine_acts, node, reconcile_cluster, reconcile_machine
+from apps.clusters import credentials, kubernetes, node
 from apps.clusters.cluster_steps import EtcdMember, Kubernetes
 from apps.clusters.machine_steps import Live, Silent
 from apps.clusters.models import ClusterMachine
@@ -26,7 +24,6 @@ from apps.machines.models import Link, Machine, MachineObservation, MachineStatu
 from apps.reconcile.models import Outbox
 from apps.reconcile.outbox import hint
 from apps.reconcile.registry import RECONCILERS
-from apps.tenants import scope
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
 from nodeagent import errors
@@ -36,10 +33,6 @@ from talos.secrets import Bundle, new_bundle
 
 SCHEMATIC = "376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba"
 KINDS = ("cluster", "cluster-machine", "schematic")
-
-
-class Crash(BaseException):
-    """The process died here."""
 
 
 def uuid_of(number: int) -> str:
@@ -82,6 +75,11 @@ class FakeMachine:
         return f"m-{self.number}"
 
     @property
+    def address(self) -> str:
+        """On the overlay."""
+        return f"fdae:41e4:649b:9303::{self.number + 16:x}"
+
+    @property
     def secure(self) -> bool:
         return self.config is not None
 
@@ -121,39 +119,13 @@ class World:
         self.machines: dict[str, FakeMachine] = {}
         self.etcd: dict[str, set[str]] = {}  # cluster -> UUIDs of members
         self.now = datetime.fromisoformat("2026-11-25T12:00:00+00:00")
-        self.crash_at: int | None = None
-        self.point = 0
+        self.strike: Callable[[str], None] = lambda point: None
         self.largest_change = 0
         monkeypatch.setattr(timezone, "now", lambda: self.now)
         monkeypatch.setattr(node, "connect", lambda target: FakeNode(self, target))
         monkeypatch.setattr(kubernetes, "status", self.kubernetes_status)
         monkeypatch.setattr(kubernetes, "delete_node", self.delete_node)
         monkeypatch.setattr(credentials, "new_secrets", bundle_for)
-        for module in (reconcile_cluster, reconcile_machine, machine_acts):
-            monkeypatch.setattr(module, "tenant_scope", self.scope)
-
-    # The clock and the fates
-
-    def may_crash(self) -> None:
-        """A point after which the process may die."""
-        self.point += 1
-        if self.crash_at == self.point:
-            raise Crash
-
-    @contextmanager
-    def scope(self, organisation_id: UUID) -> Iterator[None]:
-        """A tenant's scope that may be the last thing that is committed."""
-        writes: list[str] = []
-
-        def watch(execute: Callable[..., Any], statement: str, *rest: Any) -> Any:
-            if statement.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE")):
-                writes.append(statement)
-            return execute(statement, *rest)
-
-        with scope.tenant_scope(organisation_id), connection.execute_wrapper(watch):
-            yield
-        if writes:
-            self.may_crash()
 
     # Machines
 
@@ -168,7 +140,7 @@ class World:
                 state=Link.ESTABLISHED,
                 transport="udp",
                 public_key=f"key-{machine.uuid[-12:]}",
-                address=f"fdae:41e4:649b:9303::{number + 16:x}",
+                address=machine.address,
             )
             MachineObservation.new(machine=row)
             MachineStatus.new(machine=row)
@@ -217,14 +189,15 @@ class World:
         observed.node_name = machine.name if machine.secure and machine.ready else ""
 
     def kubernetes_status(self, control_plane: kubernetes.ControlPlane) -> Kubernetes:
-        machine = next(m for m in self.machines.values() if control_plane.address.endswith(f"::{m.number + 16:x}"))
+        machine = next(m for m in self.machines.values() if m.address == control_plane.address)
         if not self.etcd.get(machine.cluster) or machine.away or not machine.online:
             return Kubernetes(False, "connection refused")
         nodes = [m for m in self.machines.values() if m.cluster == machine.cluster]
         return Kubernetes(True, nodes=tuple((m.name, m.ready and m.online) for m in nodes))
 
     def delete_node(self, control_plane: kubernetes.ControlPlane, name: str) -> None:
-        self.may_crash()
+        self.strike("before delete-node")
+        self.strike("after delete-node")
 
     # Reconciling
 
@@ -274,12 +247,15 @@ class FakeNode:
     """`apps.clusters.node.Node` for one machine of the world."""
 
     def __init__(self, world: World, target: node.Target) -> None:
-        self.world, self.target, self.machine = world, target, world.machines[target.uuid]
+        self.world, self.target = world, target
+        self.machine = next(one for one in world.machines.values() if one.address == target.address)
 
     def look(self) -> Live | Silent:
         machine = self.machine
         if machine.away or not machine.online:
             return Silent("it does not answer")
+        if machine.uuid != self.target.uuid:
+            return Silent(f"it says it is {machine.uuid}", foreign=True)
         if machine.secure and not self._trusted():
             return Silent("its certificate is not accepted", foreign=True)
         return Live(
@@ -300,7 +276,9 @@ class FakeNode:
     def _reach(self, secure: bool, call: str) -> FakeMachine:
         if self.machine.away or not self.machine.online:
             raise errors.from_status(self.machine.name, call, grpc.StatusCode.UNAVAILABLE, "it does not answer")
+        assert self.machine.uuid == self.target.uuid, f"{call} on another machine"
         assert self.machine.secure == secure, f"{call} in the wrong mode"
+        self.world.strike(f"before {call}")
         self.machine.calls.append(call)
         return self.machine
 
@@ -309,7 +287,7 @@ class FakeNode:
         assert not machine.system_disk, "installed over an installation"
         machine.system_disk = disk
         machine.installed_version = image.rpartition(":v")[2]
-        self.world.may_crash()
+        self.world.strike("after install")
 
     def upgrade(self, image: str, by_machine: bool) -> None:
         machine = self._reach(False, "upgrade")
@@ -317,11 +295,11 @@ class FakeNode:
         machine.installed_version = image.rpartition(":v")[2]
         if by_machine:
             machine.restart()
-        self.world.may_crash()
+        self.world.strike("after upgrade")
 
     def reboot(self, secure: bool) -> None:
         self._reach(secure, "reboot").restart()
-        self.world.may_crash()
+        self.world.strike("after reboot")
 
     def apply(self, config: bytes, secure: bool) -> bool:
         machine = self._reach(secure, "apply")
@@ -337,7 +315,7 @@ class FakeNode:
             machine.restart()
         if first:
             machine.stage = "booting"
-        self.world.may_crash()
+        self.world.strike("after apply")
         return not (first and old)
 
     def bootstrap(self) -> None:
@@ -345,7 +323,7 @@ class FakeNode:
         if self.world.etcd.get(machine.cluster):
             raise errors.from_status(machine.name, "bootstrap", grpc.StatusCode.ALREADY_EXISTS, "data directory")
         self.world.etcd[machine.cluster] = {machine.uuid}
-        self.world.may_crash()
+        self.world.strike("after bootstrap")
 
     def etcd_members(self) -> tuple[EtcdMember, ...]:
         if self.machine.away or not self.machine.online:
@@ -361,4 +339,4 @@ class FakeNode:
         self.world.etcd.get(machine.cluster, set()).discard(machine.uuid)
         machine.config, machine.documents = None, []
         machine.restart()
-        self.world.may_crash()
+        self.world.strike("after reset")
