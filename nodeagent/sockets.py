@@ -1,11 +1,18 @@
-"""Unix sockets between parts of a process, where nobody else can reach them."""
+"""Unix sockets between parts of a process, where nobody else can reach them, and resets of TCP connections."""
 
+import asyncio
 import atexit
+import contextlib
 import itertools
 import shutil
+import socket
+import struct
 import tempfile
 from functools import cache
 from pathlib import Path
+
+RESET = struct.pack("ii", 1, 0)
+"""Value of SO_LINGER with which closing a socket resets its connection."""
 
 _numbers = itertools.count()
 
@@ -21,3 +28,15 @@ def private_folder() -> Path:
 def new_socket_path() -> Path:
     """A path for one more unix socket in the private folder."""
     return private_folder() / str(next(_numbers))
+
+
+def reset(transport: asyncio.WriteTransport) -> None:
+    """Break a TCP connection so that the other end learns it now: `abort` alone ends the kernel's politely.
+
+    Closing one that only ever receives goes unnoticed by who sends; the first it sends after that is lost.
+    """
+    link = transport.get_extra_info("socket")
+    if link is not None:
+        with contextlib.suppress(OSError):  # it is closed already
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    transport.abort()

@@ -7,6 +7,7 @@ import contextlib
 import logging
 
 from nodeagent.ports import LogSink
+from nodeagent.sockets import reset
 
 LINE_LIMIT = 16 * 1024
 """Bytes of a line that are kept; the rest of a longer one is dropped."""
@@ -58,7 +59,7 @@ class KernelLogReceiver:
         writers = self._open.setdefault(address, [])
         writers.append(writer)
         if len(writers) > CONNECTIONS_PER_MACHINE:
-            writers[0].transport.abort()
+            reset(writers[0].transport)
         try:
             if await self._sink.known(address):
                 with contextlib.suppress(OSError):
@@ -67,7 +68,7 @@ class KernelLogReceiver:
             writers.remove(writer)
             if not writers:
                 self._open.pop(address, None)
-            writer.transport.abort()  # a reset: the machine never reads, so a polite end would go unnoticed
+            reset(writer.transport)  # the machine never reads, so a polite end would go unnoticed
 
     async def _read(self, address: str, reader: asyncio.StreamReader) -> None:
         splitter = LineSplitter()

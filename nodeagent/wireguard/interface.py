@@ -11,12 +11,12 @@ import contextlib
 import errno
 import logging
 import socket
-import struct
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Self
 from weakref import WeakSet
 
+from nodeagent.sockets import RESET, reset
 from nodeagent.wireguard import device_link, wg
 from nodeagent.wireguard.device_link import DeviceProcess, Kind
 from nodeagent.wireguard.engine import (
@@ -139,7 +139,7 @@ class InterfaceEngine:
     def _forget_address(self, address: str) -> None:
         self._keys.pop(address, None)
         for transport in self._transports.pop(address, ()):
-            transport.abort()
+            reset(transport)
 
     async def peers(self) -> list[PeerState]:
         rows = {row.public_key: row for row in wg.parse_dump(await wg.run("wg", "show", self._interface, "dump"))}
@@ -256,7 +256,8 @@ class InterfaceEngine:
             address = peer[0]
             if address not in self._keys or (admit is not None and not admit(address)):
                 self._counters.connections_refused += 1
-                _reset(accepted)
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # as if nobody listened
+                accepted.close()
                 continue
             with contextlib.suppress(OSError):
                 transport, _ = await self._loop.connect_accepted_socket(factory, accepted)
@@ -276,6 +277,7 @@ class InterfaceEngine:
         self._tunnels.close()
         for address in list(self._transports):
             self._forget_address(address)
+        await asyncio.sleep(0)  # connections are reset in the next turn of the loop, over the interface
         await device_link.remove(self._interface)
         if self._process is not None:
             await self._process.stop()
@@ -301,12 +303,6 @@ class _PortListener:
     async def _shut_filter(self) -> None:
         with contextlib.suppress(OSError):  # the filter may be gone before
             await self._shut()
-
-
-def _reset(link: socket.socket) -> None:
-    """Close a connection as if nobody had listened."""
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    link.close()
 
 
 def _canonical(address: str) -> str:

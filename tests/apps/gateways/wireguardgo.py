@@ -1,7 +1,8 @@
-"""A simulated machine whose WireGuard is `wireguard-go` on a TUN and whose TCP is the kernel's, and the whole gateway.
+"""The whole gateway and a simulated machine, one of them on `wireguard-go`, a TUN and the kernel's TCP.
 
-Runs as `unshare -Urnm python -m tests.apps.gateways.wireguardgo FOLDER SLUG TOKEN` with the database's address in the
-environment: the network namespace holds both ends, the database is reached by its unix socket.
+Runs as `unshare -Urnm python -m tests.apps.gateways.wireguardgo SIDE FOLDER SLUG TOKEN`, SIDE being
+machine or gateway, with the database's address in the environment: the network namespace holds both ends, the database
+is reached by its unix socket.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import subprocess
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import django
+
+from nodeagent.simulator.machine import Machine
 
 INTERFACE = "siderolink"
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -86,19 +90,56 @@ class WireGuardGo:
             await self._process.wait()
 
 
-async def join(folder: Path, slug: str, token: str) -> None:
-    """A machine joins, is followed, tells events and lines; then the gateway restarts under it."""
-    from apps.machines.models import MachineEvent
-    from apps.machines.queries import log_lines
+async def lab_of(folder: Path, slug: str) -> Any:
     from apps.tenants.models import Organisation
     from apps.tenants.rls import ask
     from apps.tenants.threads import in_thread
+    from tests.apps.gateways.lab import Lab
+
+    found = await in_thread(lambda: ask("find_organisation", slug))
+    return Lab.make(folder, os.environ["OMNI_DATABASE_URL"], Organisation(id=found[0][0], slug=slug))
+
+
+async def gateway(folder: Path, slug: str, token: str) -> None:
+    """Machines over UDP and in a tunnel join a gateway on an interface, and are back after its restart."""
+    from apps.machines.history import log_lines
+    from apps.machines.models import MachineEvent
+    from tests.apps.gateways.lab import complete
+
+    lab = await lab_of(folder, slug)
+    lab.settings = replace(lab.settings, wireguard="wireguard-go")
+    async with lab.fleet(token) as udp, lab.fleet(token, tunnel=True, seed="tunnel") as tunnel:
+        joined = [udp.machines[0], tunnel.machines[0]]
+        async with lab.gateway():
+            for simulated in joined:
+                machine = await lab.machine(simulated.hardware.uuid, complete)
+                said = {"machine": machine, "kind": "MachineStatusEvent"}
+                await lab.until(lambda said=said: MachineEvent.objects.filter(**said).exists())
+            over_udp = await lab.machine(joined[0].hardware.uuid, lambda m: m.link.last_endpoint)
+            assert len(run("wg", "show", f"omni{lab.settings.wireguard_port}", "peers").split()) == 2
+            assert not over_udp.link.last_endpoint.startswith("127.64."), "a tunnel's socket was taken for an endpoint"
+        async with lab.gateway():
+            for simulated in joined:
+                machine = await lab.machine(simulated.hardware.uuid, complete)
+
+                def heard(simulated: Machine = simulated, machine: Any = machine) -> bool:
+                    """Each look says a line more: what is written into a connection that just broke is lost."""
+                    assert simulated.boot
+                    simulated.boot.kernel_log.talos("still here")
+                    return any(b"still here" in line for _, line in log_lines(machine))
+
+                await lab.until(heard)
+
+
+async def machine(folder: Path, slug: str, token: str) -> None:
+    """A machine joins, is followed, tells events and lines; then the gateway restarts under it."""
+    from apps.machines.history import log_lines
+    from apps.machines.models import MachineEvent
     from nodeagent.simulator import link
-    from tests.apps.gateways.lab import Lab, complete
+    from tests.apps.gateways.lab import complete
 
     link.UserspaceEngine = WireGuardGo  # type: ignore[assignment, misc]
-    found = await in_thread(lambda: ask("find_organisation", slug))
-    lab = Lab.make(folder, os.environ["OMNI_DATABASE_URL"], Organisation(id=found[0][0], slug=slug))
+    lab = await lab_of(folder, slug)
     async with lab.fleet(token) as fleet:
         simulated = fleet.machines[0]
         async with lab.gateway():
@@ -120,5 +161,6 @@ if __name__ == "__main__":
     run("mount", "-t", "tmpfs", "tmpfs", "/run")
     run("ip", "link", "set", "lo", "up")
     django.setup()
-    asyncio.run(join(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))
+    side = {"machine": machine, "gateway": gateway}[sys.argv[1]]
+    asyncio.run(side(Path(sys.argv[2]), sys.argv[3], sys.argv[4]))
     print("joined")

@@ -210,12 +210,17 @@ async def restart(server: InterfaceEngine) -> None:
     await both_directions(server, engine)
     state = await server.peer(engine.public_key)
     assert state is not None
+    port = (await server.serve(0, echo)).port
+    reader, writer = await engine.dial(SERVER, port)
     await server.close()
     again = await opened()
     await again.add_peer(engine.public_key, MACHINE, state.endpoint)
     while (seen := await again.peer(engine.public_key)) is None or seen.last_handshake is None:
         await asyncio.sleep(0.05)
     await exchange(*await again.dial(MACHINE, 50000), 1000)
+    writer.write(b"to the server that was")
+    with contextlib.suppress(ConnectionError):  # it learns at once that its connection is gone
+        assert await reader.read(1) == b""
     await again.close()
 
 
