@@ -7,7 +7,7 @@ resource of one changes only its group is computed again.
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import yaml
@@ -149,8 +149,26 @@ def _network(specs: Specs) -> Fields:
     ]
     return {
         "addresses": addresses,
-        "network": {"links": links, "routes": routes, "addresses": addresses},
+        "network": {
+            "links": links,
+            "routes": routes,
+            "addresses": addresses,
+            "networks": _networks(specs.get(types.ROUTE_STATUS.name, {})),
+        },
     }
+
+
+def _networks(routes: Mapping[str, Spec]) -> list[dict[str, str]]:
+    """The networks a machine is part of, with the link of each: its routes without a gateway."""
+    found = []
+    for spec in routes.values():
+        network, link = str((spec or {}).get("dst") or ""), str((spec or {}).get("outLinkName") or "")
+        if not spec or spec.get("gateway") or not network or not link or spec.get("table") not in (None, "main"):
+            continue
+        parsed = ip_network(network, strict=False)
+        if parsed.num_addresses > 1 and not parsed.is_link_local and not _on_overlay(network):
+            found.append({"link": link, "network": str(parsed)})
+    return sorted(found, key=lambda item: (item["link"], item["network"]))
 
 
 def _current_addresses(specs: Mapping[str, Spec]) -> list[str]:

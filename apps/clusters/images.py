@@ -1,11 +1,12 @@
 """Which image and which disk a machine gets. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from apps.clusters.decision import listed
 from talos import schematic as schematics
 from talos.config import cel
+from talos.template import resources as kinds
 
 SMALLEST = 5 * 10**9
 """Bytes that a disk must exceed to be chosen for an installation."""
@@ -32,6 +33,25 @@ def wanted_schematic(
     names = sorted(name if "/" in name else PREFIX + name for name in wanted)
     schematic = schematics.of_extensions(names, list(kernel_args or ()))
     return schematic.id(), schematic
+
+
+def most_specific(
+    levels: Iterable[tuple[Mapping[str, str], Sequence[str]]], uuid: str, machine_set: str
+) -> Sequence[str] | None:
+    """The extensions that hold for a machine: of itself, else of its set, else of the cluster; None if none says any.
+
+    `levels` are the labels of each configuration of extensions of its cluster, and what it lists.
+    """
+    found: dict[int, Sequence[str]] = {}
+    for labels, extensions in levels:
+        of_machine, of_set = labels.get(kinds.LABEL_CLUSTER_MACHINE), labels.get(kinds.LABEL_MACHINE_SET)
+        if of_machine is not None and of_machine == uuid:
+            found[3] = extensions
+        elif of_machine is None and of_set is not None and of_set == machine_set:
+            found[2] = extensions
+        elif of_machine is None and of_set is None:
+            found[1] = extensions
+    return found[max(found)] if found else None
 
 
 def choose_disk(name: str, disks: Sequence[Disk], system_disk: str, disk: str, selector: str) -> tuple[str, str]:

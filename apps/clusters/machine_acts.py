@@ -83,7 +83,7 @@ class MachineActs:
                 self._free_slot(seen)
             case Close():
                 with self._changing(seen) as row:
-                    operations.end(row, step.error)
+                    operations.end(row, step.error, permanent=step.permanent)
             case ForgetNode():
                 self._forget_node(seen)
             case Release():

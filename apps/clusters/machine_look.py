@@ -66,7 +66,12 @@ def silent(facts: Facts, answer: Silent, look: Look) -> Decision[Step]:
 
 
 def just_installed(facts: Facts, live: Live) -> bool:
-    """Whether the last installation ended during this very boot, so that the machine still runs from elsewhere."""
+    """Whether the last installation ended during this very boot, so that the machine still runs from elsewhere.
+
+    One that installs itself by its config reboots by itself.
+    """
+    if not facts.admin_in_maintenance:
+        return False
     done = facts.installed
     return done is not None and not done.error and done.boot_id != "" and done.boot_id == live.boot_id
 

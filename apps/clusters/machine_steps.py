@@ -19,6 +19,7 @@ class Live:
     system_disk: str = ""  # empty when not installed
     schematic: str = ""  # empty when the image names none
     etcd_healthy: bool = False
+    install_error: str = ""  # why it did not install itself by its config, where Talos says so (1.14)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Facts:
     connected: bool
     # wanted
     talos_version: str = ""
-    contract_installs: bool = True  # the config format can install (contracts up to 1.13)
+    admin_in_maintenance: bool = True  # its link lets us install and upgrade it by calls before it is configured
+    config_installs: bool = True  # its config says what to install where
     schematic: str = ""
     schematic_ready: bool = True  # the factory can build it
     schematic_error: str = ""
@@ -157,10 +159,11 @@ class Reset(Step):
 
 @dataclass(frozen=True)
 class Close(Step):
-    """End the open operation: the machine showed its effect, or `error` says why it is given up."""
+    """End the open operation: the machine showed its effect, or `error` says why it is given up, for good or not."""
 
     kind: ClassVar[str] = "close"
     error: str = ""
+    permanent: bool = False
 
 
 @dataclass(frozen=True)

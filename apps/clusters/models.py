@@ -4,6 +4,7 @@ from django.db import models
 
 from apps.machines.models import Machine
 from apps.tenants.models import TenantModel
+from talos.template import Endpoint
 
 
 class Cluster(TenantModel):
@@ -16,6 +17,8 @@ class Cluster(TenantModel):
     kubernetes_version = models.CharField(max_length=40)
     talos_version = models.CharField(max_length=40)
     initial_talos_version = models.CharField(max_length=40)  # never changes: decides the version contract
+    endpoint_address = models.CharField(max_length=300, default="")  # URL of its people's own; machines are told of it
+    virtual_ip = models.CharField(max_length=45, default="")  # shared by its control planes
     features = models.JSONField(default=dict)
     backup_configuration = models.JSONField(default=dict)
     labels = models.JSONField(default=dict)
@@ -29,6 +32,11 @@ class Cluster(TenantModel):
         constraints = [
             models.UniqueConstraint(fields=["organisation", "name"], name="cluster_name_once"),
         ]
+
+    @property
+    def own_endpoint(self) -> Endpoint:
+        """Where its Kubernetes API is reached without us; false when it has no such place."""
+        return Endpoint(self.endpoint_address, self.virtual_ip)
 
 
 class ClusterSecrets(TenantModel):

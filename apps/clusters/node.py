@@ -154,17 +154,19 @@ class TalosNode:
         return nodes.call(target.address, credentials, work, target.uuid, target.fingerprint, timeout)
 
     async def _look(self, client: NodeClient, secure: bool) -> Live:
-        version = await client.version()
+        version = await _version(client)
         stage, ready = await _status(client)
+        system_disk = await _system_disk(client)
         return Live(
             mode="secure" if secure else "maintenance",
-            version=version.tag.removeprefix("v"),
+            version=version.removeprefix("v"),
             stage=stage,
             ready=ready,
             boot_id=await _boot_id(client),
-            system_disk=await _system_disk(client),
+            system_disk=system_disk,
             schematic=await _schematic(client),
             etcd_healthy=secure and self._target.role == "controlplane" and await _etcd_healthy(client),
+            install_error=await _install_error(client) if secure and not system_disk else "",
         )
 
 
@@ -175,6 +177,23 @@ connect: Callable[[Target], Node] = TalosNode
 def volumes_to_wipe(version: str) -> tuple[str, ...]:
     """Talos 1.14 moved the data of its services out of EPHEMERAL."""
     return WIPED + WIPED_SINCE_1_14 if semver.parse(version) >= semver.parse("1.14.0-beta.1") else WIPED
+
+
+async def _version(client: NodeClient) -> str:
+    """The running Talos. Before 1.13 maintenance mode answers the call to its administrator alone."""
+    try:
+        return (await client.version()).tag
+    except (errors.Denied, errors.Unsupported):
+        return str(((await client.get(types.VERSION)).spec or {}).get("version") or "")
+
+
+async def _install_error(client: NodeClient) -> str:
+    """Why the machine could not install itself as its config asks (Talos 1.14); empty where it does not say."""
+    try:
+        spec = (await client.get(types.UNATTENDED_INSTALL_STATUS)).spec or {}
+    except (errors.NotFound, errors.Denied):
+        return ""
+    return str(spec.get("error") or "no reason given") if spec.get("phase") == "failed" else ""
 
 
 async def _status(client: NodeClient) -> tuple[str, bool]:

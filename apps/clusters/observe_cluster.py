@@ -1,16 +1,17 @@
 """Reading, from the database, what is known of one cluster."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import Q
 
-from apps.clusters import picking
+from apps.clusters import images, networks, picking
 from apps.clusters.cluster_steps import ClassSet, ClusterFacts, Member, Picked
 from apps.clusters.models import Cluster, ClusterMachine, ClusterStatus, MachineSet, MachineSetNode
 from apps.clusters.node import Target
-from apps.clusters.observe_machine import machine_name, role_of, target
-from apps.machines.models import Machine, MachineClass
+from apps.clusters.observe_machine import extension_levels, kernel_args, machine_name, role_of, target
+from apps.machines.models import Link, Machine, MachineClass
 from apps.machines.queries import labels_of
 from apps.machines.selectors import matches_any
 from apps.reconcile.conditions import State
@@ -104,7 +105,8 @@ def _picked(cluster: Cluster, nodes: list[MachineSetNode], rows: list[ClusterMac
     result = []
     for node in missing:
         seen = seen_of(known[node.machine_uuid]) if node.machine_uuid in known else None
-        sentence, state = picking.blocker(node.machine_uuid, seen, cluster.talos_version)
+        wanted = wanted_of(cluster, node.machine_set, known.get(node.machine_uuid))
+        sentence, state = picking.blocker(node.machine_uuid, seen, wanted)
         role = "controlplane" if node.machine_set.role == MachineSet.CONTROL_PLANE else "worker"
         name = seen.name if seen else node.machine_uuid
         result.append(Picked(node.machine_uuid, name, role, sentence, state))  # type: ignore[arg-type]
@@ -114,14 +116,47 @@ def _picked(cluster: Cluster, nodes: list[MachineSetNode], rows: list[ClusterMac
 def seen_of(machine: Machine) -> picking.Seen:
     """A machine as those see it who may pick it."""
     observed, member = machine.observation, getattr(machine, "cluster_machine", None)
+    link: Link | None = getattr(machine, "link", None)
     return picking.Seen(
         name=machine_name(machine),
         cluster=member.cluster.name if member else "",
-        connected=observed.connected and hasattr(machine, "link"),
+        connected=observed.connected and link is not None,
         api_mode=observed.api_mode,
         talos_version=observed.talos_version,
         installed=observed.installed,
+        schematic=observed.schematic,
+        reaches_us=link is None or link.reaches_us,
+        admin_in_maintenance=link is None or link.admin_in_maintenance,
+        networks=networks.observed(observed.network),
     )
+
+
+def wanted_of(cluster: Cluster, machine_set: MachineSet, machine: Machine | None) -> picking.Wanted:
+    """What a cluster asks of a machine that is picked for one of its sets."""
+    return picking.Wanted(
+        talos_version=cluster.talos_version,
+        endpoint=cluster.own_endpoint,
+        control_plane=machine_set.role == MachineSet.CONTROL_PLANE,
+        schematic=_schematic(cluster, machine_set, machine) if machine and keeps_image(machine) else "",
+    )
+
+
+def keeps_image(machine: Machine) -> bool:
+    """Whether a machine goes on to run what is on its disk until it is configured, whatever is wanted."""
+    link: Link | None = getattr(machine, "link", None)
+    return machine.observation.installed and link is not None and not link.admin_in_maintenance
+
+
+def _schematic(cluster: Cluster, machine_set: MachineSet, machine: Machine) -> str:
+    extensions = images.most_specific(extension_levels(cluster), machine.uuid, machine_set.name)
+    return schematic_of(machine, extensions, kernel_args(machine.uuid))
+
+
+def schematic_of(machine: Machine, extensions: Sequence[str] | None, arguments: Sequence[str] | None) -> str:
+    """The schematic that a machine would be given."""
+    observed = machine.observation
+    installed = [str(item["name"]) for item in observed.extensions]
+    return images.wanted_schematic(observed.schematic, installed, extensions, arguments)[0]
 
 
 def _class_set(cluster: Cluster, machine_set: MachineSet, nodes: list[MachineSetNode]) -> ClassSet:
@@ -135,7 +170,7 @@ def _class_set(cluster: Cluster, machine_set: MachineSet, nodes: list[MachineSet
         class_name=machine_set.machine_class,
         wanted=wanted,
         held=_first_to_go(own),
-        candidates=_candidates(cluster, row) if short and row else (),
+        candidates=_candidates(cluster, machine_set, row) if short and row else (),
         problem="" if row else f"there is no machine class {machine_set.machine_class}",
     )
 
@@ -152,7 +187,7 @@ def _first_to_go(uuids: list[str]) -> tuple[str, ...]:
     return tuple(sorted(uuids, key=order))
 
 
-def _candidates(cluster: Cluster, row: MachineClass) -> tuple[str, ...]:
+def _candidates(cluster: Cluster, machine_set: MachineSet, row: MachineClass) -> tuple[str, ...]:
     """Free machines of a class that this cluster can take, the one that joined first in front."""
     taken = MachineSetNode.objects.values("machine_uuid")
     machines = (
@@ -167,6 +202,6 @@ def _candidates(cluster: Cluster, row: MachineClass) -> tuple[str, ...]:
         labels = labels_of(machine)
         if NO_MANUAL_ALLOCATION in labels or not matches_any(row.match_labels, labels):
             continue
-        if not picking.blocker(machine.uuid, seen_of(machine), cluster.talos_version)[0]:
+        if not picking.blocker(machine.uuid, seen_of(machine), wanted_of(cluster, machine_set, machine))[0]:
             fitting.append(machine.uuid)
     return tuple(fitting)

@@ -1,10 +1,11 @@
 """Reading, from the database, what is known of one machine of a cluster."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from apps.clusters import credentials, images, picking, render
+from apps.clusters import credentials, images, networks, picking, render
 from apps.clusters.machine_steps import Call, Facts, Live, Role
 from apps.clusters.models import Cluster, ClusterMachine, ConfigPatch, MachineSet, Operation, TemplateResource
 from apps.clusters.node import Target
@@ -12,7 +13,7 @@ from apps.images import factory
 from apps.images.actions import want
 from apps.images.models import Schematic
 from apps.machines.joinpage import machine_documents
-from apps.machines.models import Machine, MachineObservation
+from apps.machines.models import Link, Machine, MachineObservation
 from apps.tenants.sealing import unseal
 from talos import images as image_names
 from talos import siderolink, template
@@ -54,7 +55,8 @@ def view(row: ClusterMachine) -> MachineView:
         role=role_of(row),
         connected=observed.connected and hasattr(machine, "link"),
         talos_version=cluster.talos_version,
-        contract_installs=render.contract_installs(cluster.initial_talos_version),
+        admin_in_maintenance=_admin_in_maintenance(row),
+        config_installs=_config_installs(row),
         schematic=schematic_id,
         schematic_ready=schematic is None or schematic.registered_at is not None,
         schematic_error=schematic.last_error if schematic else "",
@@ -153,29 +155,27 @@ def wanted_schematic(row: ClusterMachine) -> tuple[str, Schematic | None]:
         observed.schematic or row.schematic_id,
         [str(item["name"]) for item in observed.extensions],
         _extensions(row),
-        _kernel_args(row.machine.uuid),
+        kernel_args(row.machine.uuid),
     )
     if content is None or not observed.talos_version:
         return schematic_id, None
     return schematic_id, want(content)
 
 
-def _extensions(row: ClusterMachine) -> list[str] | None:
+def _extensions(row: ClusterMachine) -> Sequence[str] | None:
     """Extensions of the most specific level that says something; None when none does."""
-    levels: dict[int, list[str]] = {}
-    for resource in TemplateResource.objects.filter(cluster=row.cluster, kind=kinds.EXTENSIONS).order_by("name"):
-        machine = resource.labels.get(kinds.LABEL_CLUSTER_MACHINE)
-        machine_set = resource.labels.get(kinds.LABEL_MACHINE_SET)
-        if machine is not None and machine == row.machine.uuid:
-            levels[3] = resource.spec["extensions"]
-        elif machine is None and row.machine_set is not None and machine_set == row.machine_set.name:
-            levels[2] = resource.spec["extensions"]
-        elif machine is None and machine_set is None:
-            levels[1] = resource.spec["extensions"]
-    return levels[max(levels)] if levels else None
+    machine_set = row.machine_set.name if row.machine_set else ""
+    return images.most_specific(extension_levels(row.cluster), row.machine.uuid, machine_set)
 
 
-def _kernel_args(uuid: str) -> list[str] | None:
+def extension_levels(cluster: Cluster) -> list[tuple[dict[str, str], list[str]]]:
+    """What a cluster says about extensions, level by level, as `images.most_specific` takes it."""
+    rows = TemplateResource.objects.filter(cluster=cluster, kind=kinds.EXTENSIONS).order_by("name")
+    return [(resource.labels, resource.spec["extensions"]) for resource in rows]
+
+
+def kernel_args(uuid: str) -> list[str] | None:
+    """The kernel arguments that are wanted of a machine; None when nobody asked for any."""
     resource = TemplateResource.objects.filter(kind=kinds.KERNEL_ARGS, name=uuid).first()
     return list(resource.spec["args"]) if resource else None
 
@@ -210,7 +210,7 @@ def _image(cluster: Cluster, observed: MachineObservation, schematic_id: str) ->
 def _inputs(row: ClusterMachine, patches: list[ConfigPatch], disk: str, image: str) -> render.Inputs | None:
     cluster = row.cluster
     secrets, link = getattr(cluster, "secrets", None), getattr(row.machine, "link", None)
-    installs = render.contract_installs(cluster.initial_talos_version)
+    installs = _config_installs(row)
     if secrets is None or link is None or (installs and not disk):
         return None
     return render.Inputs(
@@ -221,18 +221,55 @@ def _inputs(row: ClusterMachine, patches: list[ConfigPatch], disk: str, image: s
         role=role_of(row),
         install_disk=disk if installs else "",
         install_image=image if installs else "",
-        join_documents=machine_documents(row.machine.link),
+        join_documents=machine_documents(link) if link.reaches_us else "",
         patches=tuple(
             (patch.name, text) for patch in patches if not _install_disk(patch) and (text := patch_text(patch))
         ),
         secrets_id=str(secrets.id),
         bundle=credentials.bundle_of(secrets),
+        sans=_sans(cluster),
+        **_virtual_ip(row),
     )
 
 
+def _admin_in_maintenance(row: ClusterMachine) -> bool:
+    link: Link | None = getattr(row.machine, "link", None)
+    return link is None or link.admin_in_maintenance
+
+
+def _config_installs(row: ClusterMachine) -> bool:
+    """Whether the machine's configuration says what to install where: contracts that do, links that need it."""
+    return render.contract_installs(row.cluster.initial_talos_version) or not _admin_in_maintenance(row)
+
+
 def endpoint(cluster: Cluster) -> str:
-    """The Kubernetes API as the cluster's machines reach it: our balancer on the overlay."""
+    """The Kubernetes API as the cluster's machines are told of it: its own endpoint, else our balancer."""
+    return cluster.own_endpoint.url or balancer(cluster)
+
+
+def balancer(cluster: Cluster) -> str:
+    """The Kubernetes API through us: on the overlay, for the cluster's machines alone."""
     return f"https://[{siderolink.server_address()}]:{cluster.balancer_port}"
+
+
+def _sans(cluster: Cluster) -> tuple[str, ...]:
+    """Names and addresses for certificates. Ours stays among them, as another way beside an own endpoint."""
+    own = cluster.own_endpoint
+    return (*own.names, str(siderolink.server_address())) if own else ()
+
+
+def _virtual_ip(row: ClusterMachine) -> dict[str, str]:
+    """Where a control plane carries the virtual IP of its cluster, or why it cannot."""
+    virtual_ip = row.cluster.virtual_ip
+    if not virtual_ip or row.role != MachineSet.CONTROL_PLANE:
+        return {}
+    known = networks.observed(row.machine.observation.network)
+    problem = networks.virtual_ip_problem(machine_name(row.machine), virtual_ip, known)
+    return {
+        "virtual_ip": virtual_ip,
+        "virtual_ip_link": networks.link_of(virtual_ip, known),
+        "virtual_ip_problem": problem.rstrip("."),
+    }
 
 
 def patch_text(patch: ConfigPatch) -> str:

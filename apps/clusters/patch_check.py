@@ -1,17 +1,19 @@
 """Patches against the configs they become part of: what a machine would refuse is refused before it is stored."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 
 from apps.clusters import credentials, render
 from apps.clusters.machine_steps import Role
+from apps.clusters.networks import DEFAULT_SUBNETS, Subnets, subnets_of
 from talos import semver
 from talos.config.document import Config, load
 from talos.config.schema import KINDS
 from talos.config.validate import Mode, validate
 from talos.contract import VersionContract
 from talos.secrets import Bundle
-from talos.template import Resource
+from talos.template import NO_ENDPOINT, Endpoint, Resource, endpoint_of
 from talos.template import resources as kinds
 
 MACHINES = 200
@@ -26,9 +28,21 @@ def problems(desired: list[Resource], contract: str, kubernetes: str, talos: str
     `contract` is the Talos version that the cluster began or begins with. Nothing is read or stored.
     """
     found: dict[str, None] = {}
+    endpoint = endpoint_of(next(item.spec for item in desired if item.type == kinds.CLUSTER))
     for role, patches in _combinations(desired):
-        found.update(dict.fromkeys(_Check(role, contract, kubernetes, talos).sentences(patches)))
+        found.update(dict.fromkeys(_Check(role, contract, kubernetes, talos, endpoint).sentences(patches)))
     return list(found)
+
+
+def subnets(desired: list[Resource], contract: str) -> Subnets:
+    """The networks that Kubernetes has for itself in the cluster of a template: what its patches say, if they apply."""
+    spec = next(item.spec for item in desired if item.type == kinds.CLUSTER)
+    for role, patches in _combinations(desired):
+        if role == "controlplane" and any("Subnets" in text for _, text in patches):
+            check = _Check(role, contract, spec["kubernetes_version"], spec["talos_version"])
+            with suppress(render.RenderError, ValueError):
+                return subnets_of(check.config(patches))
+    return DEFAULT_SUBNETS
 
 
 def _combinations(desired: list[Resource]) -> Iterator[tuple[Role, Patches]]:
@@ -58,8 +72,11 @@ def _combinations(desired: list[Resource]) -> Iterator[tuple[Role, Patches]]:
 class _Check:
     """One role of one cluster, with secrets that are thrown away."""
 
-    def __init__(self, role: Role, contract: str, kubernetes: str, talos: str) -> None:
+    def __init__(
+        self, role: Role, contract: str, kubernetes: str, talos: str, endpoint: Endpoint = NO_ENDPOINT
+    ) -> None:
         self.role, self.contract, self.kubernetes, self.talos = role, contract, kubernetes, talos
+        self.endpoint = endpoint
 
     def sentences(self, patches: Patches) -> Iterator[str]:
         """What is wrong with the config, each with the patch that brings it."""
@@ -71,9 +88,13 @@ class _Check:
             known.update(new)
             yield from (f"patch {name}: {error}" for error in new)
 
+    def config(self, patches: Patches) -> Config:
+        """The config with these patches. Raises RenderError."""
+        return load(render.render(self._inputs(patches)).config)
+
     def _errors(self, patches: Patches) -> list[str]:
         try:
-            config = load(render.render(self._inputs(patches)).config)
+            config = self.config(patches)
         except render.RenderError as error:
             return [str(error)]
         report = validate(config, Mode.METAL, talos=self.talos)
@@ -88,17 +109,20 @@ class _Check:
                 yield f"{document.kind} is known to Talos from {since} on, and the cluster has {version}"
 
     def _inputs(self, patches: Patches) -> render.Inputs:
+        installs, shared = render.contract_installs(self.contract), self.role == "controlplane"
         return render.Inputs(
             cluster="cluster",
-            endpoint="https://[::1]:6443",
+            endpoint=self.endpoint.url or "https://[::1]:6443",
             kubernetes_version=self.kubernetes,
             contract=self.contract,
             role=self.role,
-            install_disk="/dev/sda",
-            install_image="installer:v1",
+            install_disk="/dev/sda" if installs else "",
+            install_image="installer:v1" if installs else "",
             secrets_id="",
             join_documents="",
             patches=patches,
+            virtual_ip=self.endpoint.virtual_ip if shared else "",
+            virtual_ip_link="eth0",
             bundle=_throwaway(str(VersionContract.parse(self.contract))),
         )
 

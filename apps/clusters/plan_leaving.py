@@ -1,10 +1,13 @@
 """How a machine leaves its cluster: wiped, seen in maintenance mode, and only then free. Pure, like `plan_machine`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from apps.clusters.decision import Decision
 from apps.clusters.machine_look import SHOW, SOON, STAY, Look, away, just_installed, settle_reboot, silent, within
 from apps.clusters.machine_steps import Close, Facts, ForgetNode, Live, Reboot, Release, Reset, Silent, Step
+
+INSTALLS = timedelta(minutes=10)
+"""How long a machine that installs itself by its config is left alone."""
 
 GRACEFUL_RESETS = 4
 """Tries of a reset that first drains the machine; later ones skip that."""
@@ -28,7 +31,7 @@ def leave(facts: Facts, now: datetime, look: Look) -> Decision[Step]:
         return silent(facts, facts.live, look)
     if facts.open is not None and facts.open.kind not in ("reset", "reboot"):
         # The call may still be at work; what it leaves behind is judged below, after it had its time.
-        if facts.open.kind == "install" and within(facts.open.tried_at, now, SHOW):
+        if facts.open.kind == "install" and within(facts.open.tried_at, now, _install_time(facts.live)):
             return look.stop("leaving", "work", f"Waiting for {facts.name} to end its installation.", SOON)
         written = facts.open.kind in ("install", "upgrade") and facts.live.system_disk != ""
         error = "" if written else "given up: the machine leaves the cluster"
@@ -36,6 +39,12 @@ def leave(facts: Facts, now: datetime, look: Look) -> Decision[Step]:
     if facts.live.mode == "maintenance":
         return _leave_in_maintenance(facts, facts.live, now, look)
     return _wipe(facts, facts.live, now, look)
+
+
+def _install_time(live: Live) -> timedelta:
+    """How long an installation may still be at work: long while the machine follows its config and has no disk yet."""
+    by_config = live.mode == "secure" and not live.system_disk and not live.install_error
+    return INSTALLS if by_config else SHOW
 
 
 def _leave_in_maintenance(facts: Facts, live: Live, now: datetime, look: Look) -> Decision[Step]:
@@ -58,12 +67,14 @@ def _leave_in_maintenance(facts: Facts, live: Live, now: datetime, look: Look) -
 def _wipe(facts: Facts, live: Live, now: datetime, look: Look) -> Decision[Step]:
     call = facts.open
     if call is not None and call.kind == "reboot":
-        return look.do("leaving", Close(f"{facts.name} has rebooted."))
+        return settle_reboot(facts, call, live, now, look)
     if live.stage == "resetting":
         return look.stop("leaving", "work", f"Waiting for {facts.name} to be wiped.", SOON)
     if call is not None and live.boot_id == call.boot_id and within(call.tried_at, now, SHOW):
         because = f" It said: {call.error}." if call.error else ""
         return look.stop("leaving", "work", f"Waiting for {facts.name} to be wiped.{because}", SOON)
+    if not live.system_disk and live.stage in ("running", "booting"):
+        return look.do("leaving", Reboot(f"Rebooting {facts.name}: it is not installed, its config is in memory."))
     graceful = not facts.cluster_leaving and (call.tries if call else 0) < GRACEFUL_RESETS
     stages = ("running", "booting") if facts.role == "worker" or not graceful else ("running",)
     if live.stage not in stages:

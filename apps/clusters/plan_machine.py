@@ -29,6 +29,7 @@ from apps.clusters.machine_steps import (
     TakeSlot,
     Upgrade,
 )
+from apps.clusters.picking import LIFECYCLE, version_problem
 from apps.clusters.plan_leaving import leave
 from talos import semver
 
@@ -38,8 +39,8 @@ COME_BACK = timedelta(minutes=10)
 SETTLE = timedelta(seconds=5)
 """How long a machine must have been left alone before what it shows counts as the effect of the last change."""
 
-LIFECYCLE = semver.parse("1.13.0")
-"""Since this release a machine is installed by a call in maintenance mode; before, by its configuration."""
+INSTALL_TRIES = 5
+"""How often a machine is given a config that installs before that counts as failed."""
 
 
 def plan(facts: Facts, now: datetime) -> Decision[Step]:
@@ -90,7 +91,10 @@ def _maintenance(facts: Facts, live: Live, now: datetime, look: Look) -> Decisio
         return look.stop("installed", "bad", message)
     if live.stage not in ("maintenance", ""):
         return look.stop("installed", "work", f"Waiting for {facts.name} to reach maintenance mode.", SOON)
-    problem = _version_problem(facts, live) or _install_problem(facts, live)
+    installed = bool(live.system_disk)
+    admin = facts.admin_in_maintenance
+    problem = version_problem(facts.name, live.version, installed, facts.talos_version, admin=admin)
+    problem = problem or _install_problem(facts, live)
     if problem:
         return look.stop("installed", "bad", problem)
     if not live.system_disk:
@@ -98,28 +102,15 @@ def _maintenance(facts: Facts, live: Live, now: datetime, look: Look) -> Decisio
     if just_installed(facts, live):
         return look.do("installed", Reboot(f"Rebooting {facts.name} from its disk."))
     if _differs(facts, live):
-        return _upgrade(facts, live, look)
+        return _upgrade(facts, live, look) if admin else _another_image(facts, live, look)
     look.met("installed", f"Talos {live.version} is installed on {live.system_disk}.")
     return _configure(facts, look)
 
 
-def _version_problem(facts: Facts, live: Live) -> str:
-    has, wants = semver.parse(live.version), semver.parse(facts.talos_version)
-    if (has.major, has.minor) > (wants.major, wants.minor):
-        return (
-            f"{facts.name} runs Talos {live.version}, newer than {facts.talos_version} of the cluster. "
-            f"Boot it from Talos {facts.talos_version}, or raise the cluster's version."
-        )
-    same_minor = (has.major, has.minor) == (wants.major, wants.minor)
-    if not live.system_disk and not same_minor and not _lifecycle(facts, live):
-        return (
-            f"{facts.name} runs Talos {live.version} from memory and cannot install {facts.talos_version}. "
-            f"Boot it from Talos {wants.major}.{wants.minor}."
-        )
-    return ""
-
-
 def _lifecycle(facts: Facts, live: Live) -> bool:
+    """Whether the machine is installed by calls; otherwise it installs itself by its config."""
+    if not facts.admin_in_maintenance:
+        return False
     return semver.parse(live.version) >= LIFECYCLE and semver.parse(facts.talos_version) >= LIFECYCLE
 
 
@@ -129,7 +120,10 @@ def _install_problem(facts: Facts, live: Live) -> str:
     if done is None or done.target != facts.image:
         return ""
     if done.permanent:
-        return f"Installing {facts.name} failed for good: {done.error}. It stays in maintenance mode."
+        return (
+            f"Installing {facts.name} failed for good: {done.error}. It stays in maintenance mode; "
+            "remove it from the cluster and add it again to try once more."
+        )
     came_back = bool(live.system_disk) and not done.error and not just_installed(facts, live)
     if came_back and _differs(facts, live):
         return (
@@ -164,10 +158,20 @@ def _install(facts: Facts, live: Live, look: Look) -> Decision[Step]:
     sentence = f"Installing Talos {facts.talos_version} on {facts.disk} of {facts.name}."
     if _lifecycle(facts, live):
         return look.do("installed", Install(sentence, facts.image, facts.disk))
-    if not facts.contract_installs:
+    if not facts.config_installs:
         message = f"{facts.name} runs Talos {live.version}; this cluster needs machines booted from 1.13 or newer."
         return look.stop("installed", "bad", message)
     return _refused(facts, look) or look.do("installed", Apply(sentence, installs=True))
+
+
+def _another_image(facts: Facts, live: Live, look: Look) -> Decision[Step]:
+    """It is installed with another image, and only its config can be given to it in maintenance mode."""
+    message = (
+        f"{facts.name} has schematic {live.schematic[:8]} on its disk, wanted is {facts.schematic[:8]}, and behind an "
+        "agent that cannot change before it is configured. Take systemExtensions and kernelArgs out of the template, "
+        "or boot it once from its medium with talos.experimental.wipe=system."
+    )
+    return look.stop("installed", "bad", message)
 
 
 def _upgrade(facts: Facts, live: Live, look: Look) -> Decision[Step]:
@@ -266,17 +270,31 @@ def _settle(facts: Facts, call: Call, live: Live, now: datetime, look: Look) -> 
 
 
 def _settle_install(facts: Facts, call: Call, live: Live, now: datetime, look: Look) -> Decision[Step]:
+    if not _lifecycle(facts, live):
+        return _settle_install_by_config(facts, call, live, now, look)
     if live.mode == "secure":
         return look.do("installed", Close(f"{facts.name} is installed."))
-    if not _lifecycle(facts, live):
-        if within(call.tried_at, now, SHOW):
-            return look.stop("installed", "work", f"Waiting for {facts.name} to install itself.", SOON)
-        if live.system_disk:
-            return look.do("installed", Close(f"{facts.name} is installed."))
-        return _install(facts, live, look)
     if live.system_disk:  # begun and not seen to end: an upgrade completes it and keeps what is there
         sentence = f"Completing the installation of {facts.name}."
         return look.do("installed", Upgrade(sentence, call.target))
+    return _install(facts, live, look)
+
+
+def _settle_install_by_config(facts: Facts, call: Call, live: Live, now: datetime, look: Look) -> Decision[Step]:
+    """It took a config that installs: it shows a system disk, or says what failed, or is back in maintenance mode."""
+    if live.system_disk:
+        return look.do("installed", Close(f"{facts.name} is installed."))
+    if live.mode == "secure" and live.install_error:
+        message = (
+            f"{facts.name} could not install itself: {live.install_error}. "
+            "Remove it from the cluster, or correct the config: it is tried again when the machine reboots."
+        )
+        return look.stop("installed", "bad", message, SOON)
+    if live.mode == "secure" or within(call.tried_at, now, SHOW):
+        return look.stop("installed", "work", f"Waiting for {facts.name} to install itself.", SOON)
+    if call.tries >= INSTALL_TRIES and not call.error:
+        problem = f"it took its config {call.tries} times and came back without an installation; see its console"
+        return look.do("installed", Close(f"{facts.name} does not install itself.", problem, permanent=True))
     return _install(facts, live, look)
 
 

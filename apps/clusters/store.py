@@ -15,7 +15,7 @@ from apps.tenants import lookups
 from apps.tenants.ids import uuid7
 from apps.tenants.scope import current_tenant
 from apps.tenants.sealing import seal
-from talos.template import Resource
+from talos.template import Resource, endpoint_of, endpoint_spec
 from talos.template import resources as kinds
 
 BALANCER_PORTS = range(10000, 35001)
@@ -75,6 +75,7 @@ def _cluster(row: Cluster) -> Resource:
         "talos_version": row.talos_version,
         "features": row.features,
         "backup_configuration": row.backup_configuration or None,
+        **endpoint_spec(row.own_endpoint),
     }
     return Resource(kinds.CLUSTER, row.name, row.labels, row.annotations, spec)
 
@@ -155,9 +156,12 @@ def free_balancer_port() -> int:
 
 def _write_cluster(resource: Resource) -> None:
     spec = resource.spec
+    endpoint = endpoint_of(spec)
     fields: dict[str, Any] = {
         "kubernetes_version": spec["kubernetes_version"],
         "talos_version": spec["talos_version"],
+        "endpoint_address": endpoint.address,
+        "virtual_ip": endpoint.virtual_ip,
         "features": spec.get("features") or {},
         "backup_configuration": spec.get("backup_configuration") or {},
     }

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from apps.clusters import patch_check, picking, store
+from apps.clusters import machine_check, networks, patch_check, store
 from apps.clusters.models import Cluster, ClusterMachine, MachineSetNode
-from apps.clusters.observe_cluster import seen_of
 from apps.machines.models import Machine, MachineClass
 from talos import semver, template, versions
 from talos.config import cel
@@ -49,9 +48,20 @@ def review(text: bytes | str, read_file: ReadFile) -> Review:
     name = parsed.cluster.name
     planned = template.plan(name, desired, store.stored(name, desired))
     cluster = Cluster.objects.filter(name=name).first()
-    refusals = [*template.problems(parsed), *planned.conflicts, *_refusals(desired, planned, cluster)]
+    subnets = patch_check.subnets(desired, _contract(desired, cluster))
+    refusals = [
+        *template.problems(parsed),
+        *planned.conflicts,
+        *_refusals(desired, planned, cluster),
+        *networks.endpoint_refusals(template.endpoint_of(machine_check.spec_of(desired)), subnets),
+    ]
     refusals = refusals or _patch_refusals(desired, planned, cluster)
-    return Review(name, planned, refusals, [*template.warnings(parsed), *_warnings(desired, planned)])
+    warnings = [
+        *template.warnings(parsed),
+        *_warnings(desired, planned),
+        *machine_check.warnings(desired, planned, subnets),
+    ]
+    return Review(name, planned, refusals, warnings)
 
 
 def review_removal(cluster: Cluster) -> Review:
@@ -81,7 +91,7 @@ def _refusals(desired: list[Resource], planned: Plan, cluster: Cluster | None) -
     for change in planned.update:
         if change.new is not None and change.new.type == kinds.MACHINE_SET and change.old is not None:
             yield from _set_change_refusals(change.old, change.new)
-    yield from _machine_refusals(planned)
+    yield from machine_check.refusals(desired, planned, cluster)
 
 
 def _id_refusals(resource: Resource) -> Iterator[str]:
@@ -131,35 +141,17 @@ def _removal_refusal(resource: Resource) -> str:
     return f"{resource.id} is part of the control plane; taking control planes out is not supported yet: put it back"
 
 
-def _machine_refusals(planned: Plan) -> Iterator[str]:
-    """Machines that are new in the cluster and could never be taken as they are."""
-    written = [*planned.create, *(change.resource for change in planned.update)]
-    clusters = [item for item in written if item.type == kinds.CLUSTER]
-    picked = [resource for resource in planned.create if resource.type == kinds.MACHINE_SET_NODE]
-    known = Machine.objects.filter(uuid__in=[resource.id for resource in picked])
-    for machine in known.select_related("observation", "link", "cluster_machine__cluster"):
-        resource = next(item for item in picked if item.id == machine.uuid)
-        seen, member = seen_of(machine), getattr(machine, "cluster_machine", None)
-        if member is not None and member.cluster.name == resource.cluster and member.leaving_at is None:
-            continue  # put back before it was sent away
-        talos_version = clusters[0].spec["talos_version"] if clusters else _talos_version(resource.cluster)
-        sentence, state = picking.blocker(machine.uuid, seen, talos_version)
-        if state == "bad":
-            yield sentence.rstrip(".")
-
-
 def _patch_refusals(desired: list[Resource], planned: Plan, cluster: Cluster | None) -> list[str]:
     """What patches would make of configs, where what the plan changes decides on that."""
     decides = (kinds.CLUSTER, kinds.MACHINE_SET, kinds.CONFIG_PATCH)
     if not any(change.new is not None and change.new.type in decides for change in planned.changes()):
         return []
-    spec = next(resource.spec for resource in desired if resource.type == kinds.CLUSTER)
-    contract = cluster.initial_talos_version if cluster else spec["talos_version"]
-    return patch_check.problems(desired, contract, spec["kubernetes_version"], spec["talos_version"])
+    spec = machine_check.spec_of(desired)
+    return patch_check.problems(desired, _contract(desired, cluster), spec["kubernetes_version"], spec["talos_version"])
 
 
-def _talos_version(cluster: str | None) -> str:
-    return str(Cluster.objects.values_list("talos_version", flat=True).get(name=cluster))
+def _contract(desired: list[Resource], cluster: Cluster | None) -> str:
+    return cluster.initial_talos_version if cluster else str(machine_check.spec_of(desired)["talos_version"])
 
 
 def _warnings(desired: list[Resource], planned: Plan) -> Iterator[str]:
@@ -176,6 +168,7 @@ def _warnings(desired: list[Resource], planned: Plan) -> Iterator[str]:
             yield f"locked of {resource.id} is stored and not acted on yet: configs go on to change"
     for change in planned.update:
         yield from _change_warnings(change)
+        yield from _endpoint_warnings(change)
     picked = {resource.id for resource in planned.create if resource.type == kinds.MACHINE_SET_NODE}
     for missing in sorted(picked - set(Machine.objects.filter(uuid__in=picked).values_list("uuid", flat=True))):
         yield f"machine {missing} has not joined yet: the cluster waits for it"
@@ -187,6 +180,20 @@ def _cluster_warnings(resource: Resource) -> Iterator[str]:
             yield f"{words} is stored and not acted on yet"
     if resource.spec.get("backup_configuration"):
         yield "features.backupConfiguration is stored and not acted on yet"
+
+
+def _endpoint_warnings(change: template.Change) -> Iterator[str]:
+    """What another endpoint does to a cluster that runs."""
+    if change.old is None or change.new is None or change.new.type != kinds.CLUSTER:
+        return
+    was, will = template.endpoint_of(change.old.spec), template.endpoint_of(change.new.spec)
+    if was.url != will.url:
+        yield (
+            f"the endpoint goes from {was.url or 'that of this installation'} to "
+            f"{will.url or 'that of this installation'}: all machines take new configs, one control plane at a time; "
+            "kubeconfigs that name the old one stop working when it ends; tokens of service accounts name it as their "
+            "issuer, so restart pods that are refused by the API"
+        )
 
 
 def _change_warnings(change: template.Change) -> Iterator[str]:

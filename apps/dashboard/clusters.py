@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from apps.access.check import allowed
 from apps.clusters import actions, picking, queries, states
 from apps.clusters.models import Cluster, ClusterMachine, MachineSet, MachineSetNode
-from apps.clusters.observe_cluster import seen_of
+from apps.clusters.observe_cluster import seen_of, wanted_of
 from apps.clusters.observe_machine import machine_name
 from apps.dashboard.page import PageRequest, headings, in_order, page, show, start_of
 from apps.machines import queries as machines
@@ -278,7 +278,7 @@ def _picked(cluster: Cluster, taken: set[str]) -> list[Member]:
             name=machine_name(known[node.machine_uuid]) if node.machine_uuid in known else node.machine_uuid[:8],
             role=node.machine_set.role,
             set_name=node.machine_set.name.removeprefix(f"{cluster.name}-"),
-            state=_awaited(cluster, node.machine_uuid, known.get(node.machine_uuid)),
+            state=_awaited(cluster, node, known.get(node.machine_uuid)),
             since=node.created_at.isoformat(),
             joined=node.machine_uuid in known,
         )
@@ -286,8 +286,9 @@ def _picked(cluster: Cluster, taken: set[str]) -> list[Member]:
     ]
 
 
-def _awaited(cluster: Cluster, uuid: str, machine: Machine | None) -> Shown:
-    sentence, state = picking.blocker(uuid, seen_of(machine) if machine else None, cluster.talos_version)
+def _awaited(cluster: Cluster, node: MachineSetNode, machine: Machine | None) -> Shown:
+    wanted = wanted_of(cluster, node.machine_set, machine)
+    sentence, state = picking.blocker(node.machine_uuid, seen_of(machine) if machine else None, wanted)
     return Shown(state, "Picked", sentence) if sentence else Shown("work", "Picked", "It is taken in a moment.")
 
 

@@ -4,7 +4,7 @@
 ``export`` goes back from stored resources to a template.
 """
 
-from talos.template.endpoint import Endpoint
+from talos.template.endpoint import NO_ENDPOINT, Endpoint
 from talos.template.errors import TemplateError
 from talos.template.export import ExportError, export, install_disk
 from talos.template.files import ReadFile
@@ -16,6 +16,7 @@ from talos.template.translate import endpoint_of, endpoint_spec, translate
 from talos.template.validate import validate
 
 __all__ = [
+    "NO_ENDPOINT",
     "Change",
     "Endpoint",
     "ExportError",

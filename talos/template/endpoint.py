@@ -44,6 +44,10 @@ class Endpoint:
         return tuple(dict.fromkeys(name for name in (self.host, self.virtual_ip) if name))
 
 
+NO_ENDPOINT = Endpoint()
+"""Of clusters that are reached by whoever made them."""
+
+
 def bracketed(host: str) -> str:
     """A host as it stands in a URL."""
     return f"[{host}]" if ":" in host else host

@@ -83,7 +83,7 @@ FREE = picking.Seen("m-1", api_mode="maintenance", talos_version="v1.13.8")
     ],
 )
 def test_who_can_be_taken(seen: picking.Seen | None, wanted: str, state: str, words: str) -> None:
-    sentence, got = picking.blocker("u1", seen, wanted)
+    sentence, got = picking.blocker("u1", seen, picking.Wanted(wanted))
     assert got == state
     assert words in sentence
     assert bool(sentence) == (state != "ok")

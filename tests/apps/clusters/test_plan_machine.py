@@ -184,3 +184,60 @@ def test_a_machine_installed_on_its_way_out_is_rebooted_from_its_disk() -> None:
     assert ended.error == ""  # type: ignore[attr-defined]
     assert kind(plan(replace(leaving, installed=installed("b1")), NOW)) == "reboot"
     assert kind(plan(replace(leaving, installed=installed("b0")), NOW)) == "release"
+
+
+# Machines that can only be given a config before they are configured
+
+BEHIND = replace(FRESH, admin_in_maintenance=False)
+TOOK = replace(BEHIND, touched=True, open=Call("install", JUST_NOW, "", FRESH.image, 1))
+BARE = replace(RUNNING, stage="booting", ready=False, system_disk="")
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (BEHIND, "apply"),
+        (replace(BEHIND, live=replace(MAINTENANCE, boot_id="")), "apply"),
+        (replace(BEHIND, live=replace(MAINTENANCE, version="1.13.7")), "apply"),
+        (replace(BEHIND, live=DISK), "apply"),
+        (replace(BEHIND, live=DISK, installed=installed("b1")), "apply"),
+        (replace(TOOK, live=BARE), "wait"),
+        (replace(TOOK, live=replace(BARE, stage="installing")), "wait"),
+        (replace(TOOK, live=replace(BARE, system_disk="/dev/vda")), "close"),
+        (replace(TOOK, live=MAINTENANCE), "wait"),
+        (replace(TOOK, open=replace(TOOK.open, tried_at=LONG_AGO), live=MAINTENANCE), "apply"),  # type: ignore[type-var]
+        (replace(TOOK, open=Call("install", LONG_AGO, "", FRESH.image, 5), live=MAINTENANCE), "close"),
+        (replace(TOOK, open=Call("install", LONG_AGO, "", FRESH.image, 5, "silent"), live=MAINTENANCE), "apply"),
+        (replace(TOOK, leaving=True, live=BARE), "wait"),
+        (replace(TOOK, leaving=True, live=replace(BARE, install_error="no disk")), "wait"),
+        (replace(TOOK, leaving=True, open=None, live=BARE), "reboot"),
+        (replace(TOOK, leaving=True, open=Call("reboot", JUST_NOW, "b2"), live=BARE), "wait"),
+        (replace(TOOK, leaving=True, open=Call("reboot", LONG_AGO, "b2"), live=BARE), "reboot"),
+        (replace(TOOK, leaving=True, open=Call("reboot", JUST_NOW, "b2"), live=MAINTENANCE), "close"),
+        (replace(TOOK, leaving=True, open=None, live=DISK, installed=installed("b1")), "release"),
+    ],
+)
+def test_a_machine_that_installs_itself(facts: Facts, expected: str) -> None:
+    assert kind(plan(facts, NOW)) == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (replace(BEHIND, live=replace(MAINTENANCE, version="1.12.4")), "from memory and cannot install 1.13.8"),
+        (replace(BEHIND, live=replace(DISK, version="1.13.7")), "talos.experimental.wipe=system"),
+        (replace(BEHIND, live=replace(DISK, schematic="other")), "schematic other on its disk"),
+        (replace(TOOK, live=replace(BARE, install_error="no disk matches")), "no disk matches"),
+        (replace(BEHIND, installed=installed(error="it took its config 5 times", permanent=True)), "add it again"),
+    ],
+)
+def test_what_stops_a_machine_that_installs_itself(facts: Facts, words: str) -> None:
+    decision = plan(facts, NOW)
+    assert decision.step is None
+    assert blocker(decision)[0] == "bad"
+    assert words in blocker(decision)[1]
+
+
+def test_only_a_machine_without_a_disk_is_given_a_config_that_installs() -> None:
+    steps = [plan(facts, NOW).step for facts in (BEHIND, replace(BEHIND, live=DISK))]
+    assert [step.installs for step in steps] == [True, False]  # type: ignore[union-attr]

@@ -58,7 +58,8 @@ all_facts = st.builds(
     role=st.sampled_from(["controlplane", "worker"]),
     connected=st.booleans(),
     talos_version=versions,
-    contract_installs=st.booleans(),
+    config_installs=st.booleans(),
+    admin_in_maintenance=st.booleans(),
     schematic=st.sampled_from(["", "s1"]),
     schematic_ready=st.booleans(),
     image=st.just("i1"),
@@ -111,6 +112,14 @@ def test_installs_only_on_an_empty_machine_in_maintenance_mode(facts: Facts) -> 
 
 
 @given(all_facts)
+def test_no_call_but_a_config_where_we_are_a_reader(facts: Facts) -> None:
+    step = step_of(replace(facts, admin_in_maintenance=False))
+    if isinstance(facts.live, Live) and facts.live.mode == "maintenance":
+        assert not isinstance(step, Install | Upgrade | Reset)
+        assert not isinstance(step, Reboot) or (facts.open is not None and facts.open.kind in ("reboot", "restart"))
+
+
+@given(all_facts)
 def test_a_machine_that_was_configured_is_never_installed_again(facts: Facts) -> None:
     step = step_of(replace(facts, applied_sha="c1", open=None))
     assert not isinstance(step, Install | Upgrade)
@@ -155,8 +164,8 @@ def test_a_reset_or_reboot_is_given_its_time(facts: Facts) -> None:
 class Toy:
     """A machine as simple as can be: what is asked of it happens at once, or later, or the caller dies in between."""
 
-    def __init__(self, lifecycle: bool) -> None:
-        self.version = "1.13.8" if lifecycle else "1.12.4"
+    def __init__(self, version: str) -> None:
+        self.version = version
         self.mode, self.stage, self.disk, self.boot, self.config = "maintenance", "maintenance", "", 1, ""
         self.counts = {"install": 0, "reset": 0}
 
@@ -187,11 +196,19 @@ class Toy:
                 self.boot += 1
 
 
-@given(st.booleans(), st.lists(st.sampled_from(["ok", "before", "after"]), max_size=30), st.integers(0, 12))
-def test_joins_and_leaves_whenever_the_process_dies(lifecycle: bool, fates: list[str], leaves_after: int) -> None:
+@given(
+    st.sampled_from([("1.13.8", True), ("1.12.4", True), ("1.13.8", False), ("1.12.4", False)]),
+    st.lists(st.sampled_from(["ok", "before", "after"]), max_size=30),
+    st.integers(0, 12),
+)
+def test_joins_and_leaves_whenever_the_process_dies(
+    kind: tuple[str, bool], fates: list[str], leaves_after: int
+) -> None:
     """Each step is recorded as the reconciler does it; `fates` says at which the process dies, and on which side."""
-    toy, now, fate = Toy(lifecycle), NOW, iter(fates)
-    facts = Facts("m-1", "worker", True, toy.version, schematic="s1", image="i1", disk="/dev/vda", config_sha="c1")
+    version, admin = kind
+    toy, now, fate = Toy(version), NOW, iter(fates)
+    facts = Facts("m-1", "worker", True, version, schematic="s1", image="i1", disk="/dev/vda", config_sha="c1")
+    facts = replace(facts, admin_in_maintenance=admin)
     for look in range(200):
         facts = replace(facts, leaving=look >= leaves_after and (look >= 60 or leaves_after < 12), live=toy.look())
         facts = replace(facts, leaving=facts.leaving or look >= 100)
