@@ -1,7 +1,7 @@
 """Finding out what answers at an address where a Talos machine may be, without doing anything to it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,8 +33,12 @@ class Found:
     error: str = ""
 
 
-async def probe(connect: Connect, authorities: Mapping[str, Credentials], name: str) -> Found:
-    """Look at what `connect` reaches. `authorities`: those of our clusters, by any name. Never raises but on cancel."""
+Authorities = Callable[[], Awaitable[Mapping[str, Credentials]]]
+"""Gives what proves us to each of our clusters, by any name; it is asked only where somebody's cluster shows itself."""
+
+
+async def probe(connect: Connect, authorities: Authorities, name: str) -> Found:
+    """Look at what `connect` reaches; `name` is how errors call it. What `authorities` raises goes through, no more."""
     opens = False
 
     async def opening() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -54,13 +58,14 @@ async def probe(connect: Connect, authorities: Mapping[str, Credentials], name: 
         return Found(opens, error=error.strerror or str(error) or type(error).__name__)
 
 
-async def _look(connect: Connect, authorities: Mapping[str, Credentials], name: str) -> Found:
+async def _look(connect: Connect, authorities: Authorities, name: str) -> Found:
     shown = await _shown_certificate(connect)
     if shown is None:
         return Found(opens=True, error="it does not speak TLS as a Talos machine does")
-    authority = next((known for known, held in authorities.items() if _issued(shown, held.ca)), None)
+    held = await authorities() if list(shown.issuer) else {}  # without configuration there is no name in it
+    authority = next((known for known, one in held.items() if _issued(shown, one.ca)), None)
     try:
-        async with NodeClient(once(connect), authorities[authority] if authority else None, name=name) as client:
+        async with NodeClient(once(connect), held[authority] if authority else None, name=name) as client:
             hardware = await read_hardware(client)
             mode: Mode = "secure" if authority else "maintenance"
             return Found(True, mode, authority or "", hardware, await version(client))

@@ -25,6 +25,17 @@ async def credentials_of(organisation_id: UUID, machine_id: UUID) -> Credentials
     return await in_thread(look)
 
 
+async def authorities_of(organisation_id: UUID) -> dict[str, Credentials]:
+    """What proves us to the machines of each cluster of an organisation, by the cluster's id."""
+
+    def look() -> dict[str, Credentials]:
+        with tenant_scope(organisation_id):
+            rows = ClusterSecrets.objects.all()
+            return {str(row.cluster_id): credentials.talos_credentials(row) for row in rows}
+
+    return await in_thread(look)
+
+
 class ClusterTrust:
     """Signs the API certificates of workers (`nodeagent.ports.TrustAuthority`): each by its own cluster's authority."""
 

@@ -1,4 +1,4 @@
-"""Which links are alive: the engine's peers, looked at every few seconds."""
+"""Which links are alive: the engine's peers and the ways of agents, looked at every few seconds."""
 
 import asyncio
 import base64
@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import DatabaseError
 
+from apps.gateways.agents import Agents
 from apps.gateways.batcher import Batcher
 from apps.gateways.directory import Directory, Known
 from apps.machines import joining
@@ -42,12 +43,29 @@ class _Seen:
     at: float
 
 
+@dataclass(frozen=True)
+class _Count:
+    """Bytes that a link had carried at a time."""
+
+    at: float
+    received: int
+    sent: int
+
+    def rates(self, before: "_Count | None") -> tuple[int, int]:
+        """Bytes a second, (received, sent), since a count before; 0 when there is none, or the counters began anew."""
+        if before is None or self.at <= before.at or self.received < before.received or self.sent < before.sent:
+            return 0, 0
+        seconds = self.at - before.at
+        return int((self.received - before.received) / seconds), int((self.sent - before.sent) / seconds)
+
+
 class Monitor:
     """Tells the batcher which machines are connected, and keeps what a restart needs to reach them again."""
 
     def __init__(
         self,
         engine: Engine,
+        agents: Agents,
         directory: Directory,
         batcher: Batcher,
         woke: Callable[[str], None],
@@ -55,12 +73,13 @@ class Monitor:
         gone: Callable[[str], None],
     ) -> None:
         """`woke`, `silent` and `gone` hear the id of a link that came up, went down, or was dropped."""
-        self._engine, self._directory, self._batcher = engine, directory, batcher
+        self._engine, self._agents, self._directory, self._batcher = engine, agents, directory, batcher
         self._woke, self._silent, self._gone = woke, silent, gone
         self._started = time.monotonic()
         self._seen: dict[bytes, _Seen] = {}
         self._up: dict[str, tuple[bool, UUID | None]] = {}
         """Link to whether it is up and whose it was then: what is seen of a pending link is written nowhere."""
+        self._counted: dict[str, _Count] = {}
         self._detailed = 0.0
         self.connected = 0
 
@@ -88,7 +107,10 @@ class Monitor:
         connected = 0
         for known in self._directory.all():
             peer = peers.get(base64.b64decode(known.link.public_key))
-            up = peer is not None and self._alive(peer, now, clock)
+            if known.link.transport == "agent":
+                up = self._agents.reaches(known.machine_id)
+            else:
+                up = peer is not None and self._alive(peer, now, clock)
             connected += up
             if up or known.link.id in self._up or clock - self._started >= GRACE:
                 self._report(known, peer, up, details)
@@ -98,6 +120,7 @@ class Monitor:
             self._detailed = clock
             self._seen = {key: seen for key, seen in self._seen.items() if key in peers}
             self._up = {link_id: up for link_id, up in self._up.items() if self._directory.link(link_id)}
+            self._counted = {link_id: count for link_id, count in self._counted.items() if self._directory.link(link_id)}
             await self._drop_pending()
 
     def _alive(self, peer: PeerState, now: float, clock: float) -> bool:
@@ -113,17 +136,34 @@ class Monitor:
             self._up[known.link.id] = up, known.machine_id
             fields |= {"connected": up, "connected_changed_at": datetime.now(UTC)}
             (self._woke if up else self._silent)(known.link.id)
-        if peer is not None and (fields or details):
-            shown = peer.endpoint if isinstance(peer.endpoint, str) or peer.endpoint is None else _text(peer.endpoint)
-            fields |= {
-                "transport": known.link.transport,
-                "endpoint": shown or "",
-                "rx_bytes": peer.received,
-                "tx_bytes": peer.sent,
-                "last_handshake_at": datetime.fromtimestamp(peer.last_handshake, UTC) if peer.last_handshake else None,
-            }
-        if fields:
+        if fields or details:
+            fields |= self._by_agent(known) if known.link.transport == "agent" else self._over(known, peer)
             self._batcher.observe(known, fields)
+
+    def _by_agent(self, known: Known) -> dict[str, object]:
+        """How an agent carries a link: the host it dials."""
+        endpoint = self._agents.address_of(known.machine_id)
+        carried = {"endpoint": endpoint} if endpoint else {}
+        return {"transport": "agent", "engine": "", "last_handshake_at": None, "rx_rate": 0, "tx_rate": 0, **carried}
+
+    def _over(self, known: Known, peer: PeerState | None) -> dict[str, object]:
+        """How the engine carries a link: nothing new of one it does not know."""
+        if peer is None:
+            return {}
+        shown = peer.endpoint if isinstance(peer.endpoint, str) or peer.endpoint is None else _text(peer.endpoint)
+        before = self._counted.get(known.link.id)
+        count = self._counted[known.link.id] = _Count(time.monotonic(), peer.received, peer.sent)
+        received, sent = count.rates(before)
+        return {
+            "transport": known.link.transport,
+            "engine": self._engine.name,
+            "endpoint": shown or "",
+            "rx_bytes": peer.received,
+            "tx_bytes": peer.sent,
+            "rx_rate": received,
+            "tx_rate": sent,
+            "last_handshake_at": datetime.fromtimestamp(peer.last_handshake, UTC) if peer.last_handshake else None,
+        }
 
     async def _keep_endpoints(self, peers: dict[bytes, PeerState]) -> None:
         moved: list[tuple[Known, str]] = []

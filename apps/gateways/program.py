@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from apps.clusters.adapters import ClusterTrust, credentials_of
+from apps.clusters.adapters import ClusterTrust, authorities_of, credentials_of
 from apps.gateways import metrics
+from apps.gateways.agents import Agents
 from apps.gateways.balancers import Balancers
 from apps.gateways.batcher import Batcher
 from apps.gateways.changes import follow_changes
@@ -26,7 +27,8 @@ from apps.gateways.public import PublicPort
 from apps.gateways.sessions import Sessions
 from apps.machines import joining
 from apps.machines.actions import MACHINE_REMOVED
-from apps.machines.adapters import DatabaseLinkRegistry
+from apps.machines.adapters import DatabaseLinkRegistry, as_link
+from apps.machines.agents import AGENT_REMOVED
 from apps.machines.models import Link as LinkRow
 from apps.tenants.threads import in_thread
 from nodeagent import dial
@@ -67,15 +69,21 @@ async def run(settings: Settings) -> None:
     """Run the gateway until cancelled."""
     directory = Directory()
     engine = await open_engine(settings)
-    dialing = Dialing(engine, directory)
+    agents = Agents("", directory, authorities_of, lambda row: seen(row, as_link(row)), lambda name: False)
+    dialing = Dialing(engine, agents, directory)
     batcher = Batcher(settings.dsn, directory)
-    sessions = Sessions(dialing.dial, directory, batcher, credentials_of, lambda known: monitor.up(known))
+    sessions = Sessions(
+        dialing.dial, directory, batcher, credentials_of, lambda known: monitor.up(known), agents.failed
+    )
     balancers = Balancers(engine)
     forgetting: set[asyncio.Task[None]] = set()
 
     def seen(row: LinkRow, link: Link) -> None:
-        known = Known(link, row.organisation_id, row.machine_id, row.claimed_uuid)
+        before = directory.link(link.id)
+        known = Known(link, row.organisation_id, row.machine_id, row.claimed_uuid, row.required_fingerprint)
         directory.put(known)
+        if before is not None and (before.link.transport == "agent") != (link.transport == "agent"):
+            sessions.silent(link.id)  # what runs over the way that it left
         for replaced in directory.others_with_key(known):
             directory.drop(replaced.link.id)
             sessions.stop(replaced.link.id)
@@ -89,6 +97,8 @@ async def run(settings: Settings) -> None:
         sessions.stop(link_id)
         if known is not None:
             batcher.forget(known)
+            if known.link.transport == "agent":
+                return
             forget = asyncio.get_running_loop().create_task(links.forget(known.link))
             forgetting.add(forget)
             forget.add_done_callback(forgetting.discard)
@@ -98,6 +108,9 @@ async def run(settings: Settings) -> None:
             known = directory.machine(UUID(object_id))
             if known is not None:
                 gone(known.link.id)
+            agents.removed(UUID(object_id))
+        elif kind in ("agent", AGENT_REMOVED, "join-token"):
+            agents.heard(kind, object_id)
         elif kind in ("cluster", "cluster-machine", "machine"):
             balancers.look()
 
@@ -109,8 +122,9 @@ async def run(settings: Settings) -> None:
             if known.link_id not in stored and directory.link(known.link.id) is known:
                 gone(known.link.id)
         balancers.look()
+        agents.check()
 
-    monitor = Monitor(engine, directory, batcher, woke=sessions.poke, silent=sessions.silent, gone=gone)
+    monitor = Monitor(engine, agents, directory, batcher, woke=sessions.poke, silent=sessions.silent, gone=gone)
     links = SideroLinkServer(
         engine=engine,
         registry=DatabaseLinkRegistry(seen),
@@ -119,12 +133,14 @@ async def run(settings: Settings) -> None:
         trust=ClusterTrust(),
         endpoint=settings.wireguard_endpoint,
         socket=settings.run / "grpc.sock",
+        services=[agents.server.add_to],
     )
     public = PublicPort(tls_context(settings), settings.run / "core.sock", settings.run / "grpc.sock")
     async with contextlib.AsyncExitStack() as ending:
         ending.push_async_callback(engine.close)
         ending.push_async_callback(links.stop)
         ending.push_async_callback(sessions.close)
+        ending.push_async_callback(agents.close)
         await links.start()  # restores peers, then listens on the overlay and on grpc.sock
         dialled = await dial.serve(settings.run / "gateway.sock", dialing.dial)
         ending.callback(dialled.close)
@@ -134,6 +150,7 @@ async def run(settings: Settings) -> None:
             tasks.create_task(engine.watch())
             tasks.create_task(batcher.run())
             tasks.create_task(monitor.run())
+            tasks.create_task(agents.run())
             tasks.create_task(balancers.run())
             tasks.create_task(follow_changes(settings.dsn, heard, missed))
             tasks.create_task(public.serve(settings.host, settings.port))

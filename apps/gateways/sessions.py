@@ -45,10 +45,12 @@ class Sessions:
         batcher: Batcher,
         credentials: CredentialsOf,
         answered: Callable[[Known], None],
+        failed: Callable[[Known], None],
     ) -> None:
-        """`answered` hears of each machine whose API answered, with its identity checked."""
+        """`answered` hears of each machine whose API answered, with its identity checked; `failed` of each that did
+        not, stopped to, or is another one."""
         self.dial, self.directory, self.batcher, self.credentials = dial, directory, batcher, credentials
-        self.answered = answered
+        self.answered, self.failed = answered, failed
         self._running: dict[str, Session] = {}
 
     def start(self, link_id: str) -> None:
@@ -149,6 +151,7 @@ class Session:
         log.info("%s: %s", known.uuid, reason)
         current = self._all.directory.link(self._link_id) or known
         self._all.batcher.observe(current, {"reachable": False, "error": reason[:400]})
+        self._all.failed(current)
 
     # A pending machine
 

@@ -3,7 +3,7 @@
 The gateway calls this from threads, one short transaction a call; actions of people are at the end.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from django.utils import timezone
 from apps.access.actor import Actor
 from apps.access.check import check
 from apps.audit.actions import record
-from apps.machines import joining, targets
+from apps.machines import holders, joining, targets
 from apps.machines.models import Agent, AgentObservation, AgentTarget, JoinToken, Link, Machine
 from apps.reconcile.outbox import changed
 from apps.tenants import lookups
@@ -121,19 +121,17 @@ def not_welcome(agents: Iterable[tuple[UUID, UUID]]) -> dict[UUID, str]:
 # --- what is seen of them ---------------------------------------------------------------------------------------------
 
 
-def note_connected(agent: Enrolled, hello: AgentHello, gateway: str) -> list[AgentTarget]:
-    """The agent's stream is open; the targets it had, without those that its operator does not name any more."""
+def note_connected(agent: Enrolled, hello: AgentHello, gateway: str) -> None:
+    """The agent's stream is open at a gateway. Hosts that its operator does not name any more are forgotten."""
     with tenant_scope(agent.organisation_id):
         AgentObservation.objects.filter(agent_id=agent.id).update(
             connected=True, connected_changed_at=timezone.now(), gateway=gateway, source=hello.source[:64],
             version=hello.version, nodes=list(hello.nodes), networks=list(hello.networks), problem="",
         )  # fmt: skip
-        rows = AgentTarget.objects.filter(agent_id=agent.id)
-        rows.filter(named=True).exclude(address__in=hello.nodes).delete()
+        AgentTarget.objects.filter(agent_id=agent.id, named=True).exclude(address__in=hello.nodes).delete()
         for address in hello.nodes:
             targets.ensure(agent.id, address, named=True)
         changed("agent", agent.id, agent.organisation_id)
-        return list(rows.all())
 
 
 def note_disconnected(agent: Enrolled, gateway: str, reason: str) -> None:
@@ -157,13 +155,27 @@ def forget_connections(gateway: str) -> None:
                 changed("agent", agent_id, organisation_id)
 
 
-def links_of(machine_ids: Iterable[tuple[UUID, UUID]]) -> list[Link]:
-    """The agent links of (organisation, machine)."""
-    rows: list[Link] = []
-    for organisation_id, machine_id in machine_ids:
-        with tenant_scope(organisation_id):
-            rows += Link.objects.filter(machine_id=machine_id, transport=Link.AGENT)
-    return rows
+def hold(organisation_id: UUID, machine_id: UUID, gateway: str, runs: Callable[[str], bool]) -> Link | None:
+    """Hold the agent link of a machine at a gateway that reaches it; None while another one that runs holds it."""
+    with tenant_scope(organisation_id):
+        link = Link.objects.select_for_update().filter(machine_id=machine_id, transport=Link.AGENT).first()
+        if link is None or (link.gateway != gateway and link.alive and runs(link.gateway)):
+            return None
+        if (link.gateway, link.alive) != (gateway, True):
+            link.gateway, link.alive = gateway, True
+            link.save(update_fields=["gateway", "alive"])
+            holders.tell(link.id, organisation_id, gateway)
+        return link
+
+
+def release(organisation_id: UUID, machine_id: UUID, gateway: str) -> None:
+    """No agent at this gateway reaches the machine any more: one that does may hold its link."""
+    with tenant_scope(organisation_id):
+        link = Link.objects.select_for_update().filter(machine_id=machine_id, transport=Link.AGENT).first()
+        if link is not None and link.gateway == gateway and link.alive:
+            link.alive = False
+            link.save(update_fields=["alive"])
+            holders.tell(link.id, organisation_id, gateway)
 
 
 # --- what people do ---------------------------------------------------------------------------------------------------

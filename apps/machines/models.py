@@ -164,8 +164,11 @@ class MachineObservation(TenantModel):
     transport = models.CharField(max_length=12, default="")
     endpoint = models.CharField(max_length=64, default="")
     last_handshake_at = models.DateTimeField(null=True)
+    engine = models.CharField(max_length=20, default="")  # of WireGuard that carries the link
     rx_bytes = models.BigIntegerField(default=0)
     tx_bytes = models.BigIntegerField(default=0)
+    rx_rate = models.BigIntegerField(default=0)  # bytes a second
+    tx_rate = models.BigIntegerField(default=0)
     reachable = models.BooleanField(default=False)  # its API answers
     api_mode = models.CharField(max_length=12, default="")  # maintenance or secure
     error = models.TextField(default="")  # why the API does not answer

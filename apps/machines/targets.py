@@ -14,7 +14,7 @@ from django.utils import timezone
 from apps.access.actor import Actor
 from apps.audit.actions import record as audit
 from apps.machines import joining
-from apps.machines.models import AgentTarget, Link, Machine
+from apps.machines.models import Agent, AgentTarget, Link, Machine
 from apps.reconcile.outbox import changed
 from apps.tenants.ids import uuid7
 from apps.tenants.scope import tenant_scope
@@ -104,11 +104,19 @@ def ensure(agent_id: UUID, address: str, named: bool) -> AgentTarget:
     return row
 
 
-def note(organisation_id: UUID, agent_id: UUID, address: str, named: bool, found: Found) -> AgentTarget:
-    """Store what was found at an address, and do what follows from it; the row with its machine and that one's link."""
+def of(organisation_id: UUID, agent_id: UUID) -> list[AgentTarget]:
+    """All targets of an agent."""
+    with tenant_scope(organisation_id):
+        return list(AgentTarget.objects.filter(agent_id=agent_id))
+
+
+def note(organisation_id: UUID, agent_id: UUID, address: str, named: bool, found: Found) -> AgentTarget | None:
+    """Store what was found at an address, and do what follows from it; the row, or None when the agent was removed."""
     for attempt in range(3):
         try:
             with tenant_scope(organisation_id):
+                if not Agent.objects.filter(id=agent_id, removed_at=None).exists():
+                    return None
                 return _note(ensure(agent_id, address, named), found)
         except IntegrityError:  # two addresses of one machine are looked at at once: the second look sees the first's
             if attempt == 2:

@@ -109,6 +109,10 @@ class Engine(Protocol):
     """One WireGuard identity with its peers and the TCP connections over them."""
 
     @property
+    def name(self) -> str:
+        """Which engine this is, as operators choose it: userspace, wireguard-go or kernel."""
+
+    @property
     def public_key(self) -> bytes:
         """Our own key, 32 bytes."""
 

@@ -44,6 +44,8 @@ READER_LIMIT = 64 << 10
 class UserspaceEngine:
     """Implements `Engine`. Made inside a running event loop, and used only there."""
 
+    name = "userspace"
+
     def __init__(
         self,
         private_key: bytes,

@@ -9,7 +9,7 @@ import pytest
 
 from nodeagent.client import NodeClient
 from nodeagent.identity import Hardware, WrongMachine, fingerprint, once, read_hardware, require
-from nodeagent.probe import Found, probe
+from nodeagent.probe import Authorities, Found, probe
 from nodeagent.simulator.machine import Machine
 from nodeagent.tls import Credentials
 from talos import pki
@@ -60,12 +60,19 @@ async def test_a_connection_is_made_once() -> None:
 # --- against a machine ----------------------------------------------------------------------------------------------
 
 
+def known(authorities: dict[str, Credentials]) -> Authorities:
+    async def give() -> dict[str, Credentials]:
+        return authorities
+
+    return give
+
+
 async def look(b: Bench, machine: Machine, authorities: dict[str, Credentials] | None = None) -> Found:
     """What is found there, as soon as the API listens."""
     boot = await machine.booted()
     while not boot.services.up("apid"):
         await boot.next_status()
-    return await probe(lambda: b.connect(machine, 50000, LAN), authorities or {}, "it")
+    return await probe(lambda: b.connect(machine, 50000, LAN), known(authorities or {}), "it")
 
 
 @pytest.mark.parametrize("version", ["v1.12.6", "v1.13.8"])
@@ -103,7 +110,7 @@ async def test_what_does_not_answer() -> None:
     async def refused() -> Any:
         raise ConnectionRefusedError(111, "Connection refused")
 
-    assert await probe(refused, {}, "it") == Found(error="Connection refused")
+    assert await probe(refused, known({}), "it") == Found(error="Connection refused")
 
     async def hangs_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.9\r\n")
@@ -112,6 +119,6 @@ async def test_what_does_not_answer() -> None:
     server = await asyncio.start_server(hangs_up, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        found = await probe(lambda: asyncio.open_connection("127.0.0.1", port), {}, "it")
+        found = await probe(lambda: asyncio.open_connection("127.0.0.1", port), known({}), "it")
     assert (found.opens, found.mode, found.hardware) == (True, "", Hardware())
     assert found.error

@@ -23,8 +23,9 @@ ENDPOINT = ("192.0.2.7", 50180)
 
 @dataclass
 class Bench:
-    """A monitor on an engine, a batcher, a clock and a database that are none."""
+    """A monitor on an engine, agents, a batcher, a clock and a database that are none."""
 
+    name = "made up"
     monkeypatch: pytest.MonkeyPatch
     now: float = 1_000_000.0
     received: int = 0
@@ -49,6 +50,7 @@ class Bench:
         self.directory.put(self.known)
         tell = lambda word: lambda link_id: self.heard.append((word, link_id))  # noqa: E731
         self.monitor = Monitor(
+            self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
             self.directory,
             self,  # type: ignore[arg-type]

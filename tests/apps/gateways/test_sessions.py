@@ -110,6 +110,7 @@ async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
         machine,  # type: ignore[arg-type]
         machine.credentials_of,
         machine.answered.append,
+        lambda known: None,
     )
     yield Bench(machine, directory, made)
     await made.close()
