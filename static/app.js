@@ -1,5 +1,8 @@
 // What pages do by themselves: theme, copying, dialogs, ticking times, keys, and live values. No framework.
+import { startJump } from "./jump.js";
+import { startKeys } from "./keys.js";
 import { refreshPart, startLive } from "./live.js";
+import { startMore } from "./more.js";
 
 const root = document.documentElement;
 const ACTS = ["theme-toggle", "copy", "copy-from", "copy-editor", "reveal", "open", "close", "refresh"].map((act) => `[data-${act}]`).join();
@@ -66,18 +69,6 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
 });
 
-document.addEventListener("keydown", (event) => {
-  if (event.target.closest("input, textarea, select, [contenteditable]") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const rows = [...document.querySelectorAll("tbody tr[id]")];
-  const at = rows.indexOf(document.activeElement?.closest("tr"));
-  const go = (row) => row?.querySelector("a")?.focus();
-  if (event.key === "/") {
-    const filter = document.querySelector("[data-filter]");
-    if (filter) { event.preventDefault(); filter.focus(); }
-  } else if (event.key === "j") go(rows[Math.min(at + 1, rows.length - 1)]);
-  else if (event.key === "k") go(rows[Math.max(at - 1, 0)]);
-});
-
 // How long something has lasted ticks here, so that the server need not say it again.
 export function span(seconds) {
   if (seconds < 120) return `${seconds} s`;
@@ -97,3 +88,6 @@ setInterval(() => {
 }, 1000);
 
 startLive();
+startJump();
+startKeys();
+startMore();

@@ -9,25 +9,53 @@ const fetched = new Map();  // address -> when, for fragments that keep a pace o
 let delay = 500;
 let timer = 0;
 let working = false;
+let lostAt = null;          // since when the connection is gone, null while it is there
+let again = 0;              // when the next try is
+let retry = 0;
+
+const BANNER_MS = 2000, STALE_MS = 30000;
+const banner = document.querySelector("[data-live-banner]");
 
 export function startLive() {
-  if (app) connect();
+  if (!app) return;
+  connect();
+  setInterval(tellLoss, 500);
+  banner?.querySelector("[data-live-now]").addEventListener("click", () => { if (lostAt !== null) connect(); });
 }
 
 function show(shape, word) {
   if (!state) return;
   state.innerHTML = `<span class="st ${shape}"><svg class="i" aria-hidden="true"><use href="#st-${shape}"/></svg></span>`;
   state.firstChild.append(word);
-  document.body.classList.toggle("stale", shape !== "ok");
+  state.classList.toggle("hide-m", shape === "ok");
+}
+
+/** Say that values are old: at once beside the name, in words when it lasts, on the values themselves when they age. */
+function tellLoss() {
+  const lost = lostAt === null ? 0 : Date.now() - lostAt;
+  document.body.classList.toggle("stale", lost > STALE_MS);
+  if (!banner) return;
+  if (lost > BANNER_MS && banner.hidden) {
+    const time = banner.querySelector("[data-live-lost]");
+    time.dateTime = new Date(lostAt).toISOString();
+    time.textContent = new Date(lostAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    banner.hidden = false;
+  } else if (!lost) banner.hidden = true;
+  const seconds = Math.ceil((again - Date.now()) / 1000);
+  banner.querySelector("[data-live-next]").textContent = seconds > 0 ? `Trying again in ${seconds} s.` : "Trying now.";
 }
 
 function connect() {
+  clearTimeout(retry);
+  again = 0;
   const url = new URL(app.dataset.liveUrl, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   const socket = new WebSocket(url);
   socket.onopen = () => {
     show("ok", "Live");
     delay = 500;
+    lostAt = null;
+    tellLoss();
     catchUp();
   };
   socket.onmessage = (event) => {
@@ -37,7 +65,9 @@ function connect() {
   };
   socket.onclose = () => {
     show("off", "Not live");
-    setTimeout(connect, delay);
+    lostAt ??= Date.now();
+    again = Date.now() + delay;
+    retry = setTimeout(connect, delay);
     delay = Math.min(delay * 2, 15000);
   };
 }

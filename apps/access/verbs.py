@@ -5,6 +5,8 @@ READER, OPERATOR, ADMIN, OWNER = "reader", "operator", "admin", "owner"
 VERBS: dict[str, str] = {
     "organisation.read": READER,
     "organisation.update": OWNER,
+    "organisation.create": OWNER,  # another one, beside the one owned
+    "organisation.leave": READER,
     "member.list": READER,
     "member.invite": ADMIN,
     "member.update": ADMIN,
@@ -13,6 +15,7 @@ VERBS: dict[str, str] = {
     "api-token.create": READER,  # never above one's own role
     "api-token.revoke": READER,  # one's own; admins any
     "audit.list": ADMIN,
+    "audit.export": ADMIN,
     "join-token.list": OPERATOR,
     "join-token.reveal": OPERATOR,
     "join-token.create": OPERATOR,

@@ -69,3 +69,13 @@ class SignInLink(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
+
+
+class BrowserSession(models.Model):
+    """Where a person is signed in, beside Django's session of the same key: a row without one is of the past."""
+
+    session_key = models.CharField(primary_key=True, max_length=40)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    source = models.CharField(max_length=64)  # address it signed in from
+    browser = models.CharField(max_length=60)
+    signed_in_at = models.DateTimeField()

@@ -1,15 +1,19 @@
-"""What a caller may ask before naming an organisation: who am I, and where do I belong."""
+"""What a caller may ask before naming an organisation: who am I, where do I belong; and another one of theirs."""
 
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
+from rest_framework import serializers, status
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.access.actor import Actor
+from apps.access.check import allowed
 from apps.accounts.authentication import BrowserAuthentication, TokenAuthentication
-from apps.accounts.identity import Identity, places
+from apps.accounts.identity import Identity, actor_in, new_request_id, places, source_of
+from apps.accounts.people import LONGEST_NAME, open_organisation
 from apps.api.problems import NotSignedIn
 
 
@@ -35,7 +39,7 @@ class SignedInView(APIView):
 
     authentication_classes = [TokenAuthentication, BrowserAuthentication]
     permission_classes = []
-    http_method_names = ["get", "head"]
+    http_method_names = ["get", "post", "head"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -60,6 +64,11 @@ class MeView(SignedInView):
         return Response(MeSerializer({"id": user.id, "email": user.email, "name": user.name, "token": token}).data)
 
 
+class NewOrganisationSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=LONGEST_NAME)
+    slug = serializers.CharField(max_length=40, help_text="Part of addresses; cannot be changed later.")
+
+
 class OrganisationsView(SignedInView):
     @extend_schema(responses=OrganisationsSerializer, operation_id="organisations_list")
     def get(self, request: Request) -> Response:
@@ -68,3 +77,30 @@ class OrganisationsView(SignedInView):
         token = identity.token
         found = [p for p in places(identity.user) if token is None or p.organisation_id == token.organisation_id]
         return Response(OrganisationsSerializer({"items": found}).data)
+
+    @extend_schema(
+        request=NewOrganisationSerializer, responses={201: PlaceSerializer}, operation_id="organisations_create"
+    )
+    def post(self, request: Request) -> Response:
+        """Make another organisation, owned by the caller, who owns one already. Its API tokens are its own.
+
+        Needs `organisation.create` in an organisation of the caller; a token's, when a token asks.
+        """
+        identity = caller(request)
+        given = NewOrganisationSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        values = given.validated_data
+        made = open_organisation(_founder(identity, request), identity.user, values["name"], values["slug"])
+        answer = {"slug": made.slug, "name": made.name, "role": "owner"}
+        return Response(PlaceSerializer(answer).data, status=status.HTTP_201_CREATED)
+
+
+def _founder(identity: Identity, request: Request) -> Actor:
+    """The caller where they may do most. Raises `PermissionDenied` for somebody without any place."""
+    request_id = getattr(request, "request_id", "") or new_request_id()
+    source = source_of(request.META)
+    actors = [actor_in(identity, place.organisation_id, request_id, source) for place in places(identity.user)]
+    able = sorted((actor for actor in actors if actor), key=lambda actor: allowed(actor, "organisation.create"))
+    if not able:
+        raise PermissionDenied("organisation.create needs owner of an organisation, and you are in none")
+    return able[-1]

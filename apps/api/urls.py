@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularYAMLAPIView
 from apps.api import problems
 from apps.api.me import MeView, OrganisationsView
 from apps.api.registry import routers
+from apps.dashboard.api import StatusViewSet
 from apps.tenants.api import OrganisationViewSet
 
 urlpatterns = [
@@ -17,6 +18,10 @@ urlpatterns = [
         "organisations/<slug:slug>",
         OrganisationViewSet.as_view({"get": "retrieve", "patch": "partial_update"}),
         name="api-organisation",
+    ),
+    path("organisations/<slug:slug>/status", StatusViewSet.as_view({"get": "retrieve"}), name="api-status"),
+    path(
+        "organisations/<slug:slug>/leave", OrganisationViewSet.as_view({"post": "leave"}), name="api-organisation-leave"
     ),
     *(path("organisations/", include(router.urls())) for router in routers()),
     re_path(r".*", problems.not_found),

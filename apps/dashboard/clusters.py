@@ -54,7 +54,8 @@ class Member:
     current: bool = False  # it runs the config that is wanted
 
 
-def _clusters() -> Any:
+def listed_clusters() -> Any:
+    """Clusters with what `row_of` shows of each."""
     control_planes = Q(machines__role=MachineSet.CONTROL_PLANE)
     return queries.clusters().annotate(
         etcd=Count("machines", filter=control_planes & ~Q(machines__etcd_member_id=""), distinct=True),
@@ -63,7 +64,7 @@ def _clusters() -> Any:
 
 
 def row_of(cluster: Any) -> Row:
-    """What the list shows of a cluster that comes from `_clusters`."""
+    """What the list shows of a cluster that comes from `listed_clusters`."""
     wanted = max(cluster.machines_wanted, cluster.machines_total)
     ready, silent = cluster.machines_ready, cluster.machines_total - cluster.machines_connected
     parts: list[tuple[State, int]] = [
@@ -82,9 +83,9 @@ def cluster_list(request: PageRequest) -> HttpResponse:
     query, sort = request.GET.get("q", ""), request.GET.get("sort", "name")
     error = ""
     try:
-        rows = queries.search(_clusters(), query)
+        rows = queries.search(listed_clusters(), query)
     except ValueError as problem:
-        error, rows = str(problem), _clusters()
+        error, rows = str(problem), listed_clusters()
     first = start_of(request)
     total = rows.count()
     window = list(in_order(rows, queries.SORTS, sort)[first : first + ROWS])
@@ -109,7 +110,7 @@ def cluster_list(request: PageRequest) -> HttpResponse:
 @page("cluster.list")
 def cluster_row(request: PageRequest, name: str) -> HttpResponse:
     """One row of the list, for a live swap."""
-    cluster = _clusters().filter(name=name).first()
+    cluster = listed_clusters().filter(name=name).first()
     if cluster is None:
         return HttpResponse(status=404)
     return render(request, "clusters/row.html", {"row": row_of(cluster), "organisation": request.organisation})
@@ -338,14 +339,3 @@ def _download(request: PageRequest, name: str, kind: str, make: Any) -> HttpResp
         return redirect("cluster", request.organisation.slug, name)
     headers = {"Content-Disposition": f'attachment; filename="{name}.{kind}"', "Cache-Control": "no-store"}
     return HttpResponse(text, content_type="application/yaml", headers=headers)
-
-
-@page("cluster.list")
-def overview(request: PageRequest) -> HttpResponse:
-    """Where an organisation begins: at its clusters, before that at its machines, before that at joining them."""
-    slug = request.organisation.slug
-    if Cluster.objects.exists():
-        return redirect("clusters", slug)
-    if Machine.objects.exists() or not allowed(request.actor, "join-token.list"):
-        return redirect("machines", slug)
-    return redirect("join", slug)

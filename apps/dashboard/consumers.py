@@ -23,6 +23,7 @@ KINDS = {
     "join-token": "join-token.list",
     "cluster": "cluster.list",
     "cluster-machine": "cluster.list",
+    "audit": "audit.list",
 }
 """Kinds a page may hear of, and the verb that each needs."""
 

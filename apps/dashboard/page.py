@@ -6,16 +6,28 @@ from typing import Any
 
 from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.http import urlencode
 
-from apps.access.actor import Actor
+from apps.access.actor import ROLES, Actor
 from apps.access.check import Denied, allowed, check
+from apps.access.verbs import VERBS
 from apps.accounts.authentication import session_identity
 from apps.accounts.identity import Place, actor_in, new_request_id, places, source_of
+from apps.accounts.models import Membership
+from apps.dashboard import attention
+from apps.dashboard.consumers import KINDS
 from apps.tenants.scope import tenant_scope
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
+
+HELPERS = 3
+"""Admins and owners whom a refusal names."""
+
+FRAME_KINDS = ("cluster", "machine")
+"""What every page hears of, for the number of things that need somebody."""
 
 
 class PageRequest(HttpRequest):
@@ -30,14 +42,17 @@ PAGES: dict[str, str] = {}
 """Name of each page's view function -> the verb it needs, for the permission matrix."""
 
 
-def page(verb: str) -> Callable[[View], View]:
-    """Make a view a page of one organisation (`/o/<slug>/...`): signed in, allowed `verb`, in the tenant's scope."""
+def page(verb: str, outside: bool = False) -> Callable[[View], View]:
+    """Make a view a page of one organisation (`/o/<slug>/...`): signed in, allowed `verb`, in the tenant's scope.
+
+    One that works `outside` begins after the scope in which the verb was checked, and opens another one.
+    """
 
     def decorate(view: View) -> View:
         PAGES[view.__name__] = verb
 
         @wraps(view)
-        def inside(request: Any, slug: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        def inside(request: Any, slug: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
             identity = session_identity(request)
             if identity is None:
                 return redirect(f"/accounts/login/?{urlencode({'next': request.get_full_path()})}")
@@ -51,15 +66,26 @@ def page(verb: str) -> Callable[[View], View]:
             try:
                 with tenant_scope(place.organisation_id):
                     check(request.actor, verb)
-                    response = view(request, *args, **kwargs)
-                    response.headers.setdefault("Cache-Control", "no-store")  # not for whoever goes back afterwards
-                    return response
+                    response = None if outside else view(request, *args, **kwargs)
+                response = response or view(request, *args, **kwargs)
+                response.headers.setdefault("Cache-Control", "no-store")  # not for whoever goes back afterwards
+                return response
             except Denied as refusal:
-                return show(request, "denied.html", {"refusal": str(refusal)}, status=403)
+                return _denied(request, refusal)
 
         return inside
 
     return decorate
+
+
+def _denied(request: PageRequest, refusal: Denied) -> HttpResponse:
+    """Say which role it takes, which one they have, and who can change that."""
+    with tenant_scope(request.organisation.organisation_id):
+        above = ROLES[ROLES.index("admin") :]
+        people = Membership.objects.filter(role__in=above, user__is_active=True).select_related("user")
+        names = [str(membership.user) for membership in people.order_by("created_at")[:HELPERS]]
+        context = {"refusal": refusal, "helpers": names, "request_id": request.actor.request_id}
+        return show(request, "denied.html", context, status=403)
 
 
 def in_order(rows: "QuerySet[Any]", sorts: Mapping[str, tuple[str, ...]], sort: str) -> "QuerySet[Any]":
@@ -91,13 +117,19 @@ def headings(titles: Iterable[tuple[str, str]], query: str, sort: str) -> list[d
 def show(
     request: Any, template: str, context: dict[str, Any], section: str = "", live: str = "", status: int = 200
 ) -> HttpResponse:
-    """A page with its frame. `section` is marked in the navigation, `live` names the kinds it hears changes of."""
+    """A page with its frame. `section` is marked in the navigation, `live` names the kinds it hears changes of.
+
+    Kinds that this person may not hear of are left out. Call it in the organisation's scope.
+    """
+    actor, place = request.actor, request.organisation
+    kinds = dict.fromkeys([*(kind for kind in live.split(",") if kind), *FRAME_KINDS])
     frame = {
-        "organisation": request.organisation,
+        "organisation": place,
         "places": request.places,
-        "actor": request.actor,
+        "actor": actor,
         "section": section,
-        "live": live,
-        "sees_join": allowed(request.actor, "join-token.list"),
+        "live": ",".join(kind for kind in kinds if allowed(actor, KINDS[kind])),
+        "needs": attention.needs(actor, place.slug, timezone.now()),
+        "may": {verb for verb in VERBS if allowed(actor, verb)},
     }
     return render(request, template, {**frame, **context}, status=status)

@@ -2,10 +2,23 @@
 
 from django.urls import path
 
-from apps.dashboard import clusters, machines, templates_page
+from apps.dashboard import audit, clusters, home, jump, machines, settings, templates_page
 
 urlpatterns = [
-    path("o/<slug:slug>/", clusters.overview, name="overview"),
+    path("o/<slug:slug>/", home.fleet_home, name="home-page"),
+    path("o/<slug:slug>/now", home.fleet_now, name="home-now"),
+    path("o/<slug:slug>/needs", home.needs_badge, name="needs-badge"),
+    path("o/<slug:slug>/jump", jump.jump, name="jump"),
+    path("o/<slug:slug>/audit", audit.audit_list, name="audit"),
+    path("o/<slug:slug>/audit/new", audit.audit_new, name="audit-new"),
+    path("o/<slug:slug>/audit/export", audit.audit_export, name="audit-export"),
+    path("o/<slug:slug>/settings", settings.organisation_settings, name="settings"),
+    path("o/<slug:slug>/settings/name", settings.organisation_rename, name="organisation-rename"),
+    path("o/<slug:slug>/settings/leave", settings.organisation_leave, name="organisation-leave"),
+    path("o/<slug:slug>/organisations", settings.organisation_create, name="organisation-create"),
+    path("o/<slug:slug>/account", settings.account, name="account"),
+    path("o/<slug:slug>/account/name", settings.account_rename, name="account-rename"),
+    path("o/<slug:slug>/account/sessions", settings.sessions_end, name="sessions-end"),
     path("o/<slug:slug>/clusters", clusters.cluster_list, name="clusters"),
     path("o/<slug:slug>/cluster-count", clusters.cluster_count, name="cluster-count"),
     path("o/<slug:slug>/clusters/<slug:name>", clusters.cluster_detail, name="cluster"),

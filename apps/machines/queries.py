@@ -72,14 +72,14 @@ def search(rows: QuerySet[Machine], text: str) -> QuerySet[Machine]:
 
 
 def _condition(key: str, value: str) -> Q:
-    if key in ("connected", "ready"):
+    if key in ("connected", "reachable", "ready"):
         return Q(**{f"observation__{key}": value in ("true", "yes", "1")})
     if key == "free":
         return Q(cluster_machine__isnull=value in ("true", "yes", "1"))
     if key == "state" and value in _DERIVED:
         return _DERIVED[value]
     if key not in _FIELDS:
-        known = ", ".join(sorted({*_FIELDS, "connected", "ready", "free"}))
+        known = ", ".join(sorted({*_FIELDS, "connected", "reachable", "ready", "free"}))
         raise ValueError(f"“{key}” is nothing machines can be filtered by; try one of {known}")
     return Q(**{_FIELDS[key]: value})
 

@@ -12,6 +12,9 @@ from apps.reconcile.conditions import State
 STALE_AFTER = timedelta(seconds=120)
 """Silence after which what a disconnected machine last said is shown as stale."""
 
+ENDS_SOON = timedelta(days=3)
+"""How long before its end a join token is shown as ending."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -69,7 +72,7 @@ def token_state(token: JoinToken, now: datetime) -> Shown:
         return Shown("off", "Revoked", "Nobody can join with this token any more.")
     if token.expires_at is not None and token.expires_at <= now:
         return Shown("off", "Expired", "The time of this token is over.")
-    if token.expires_at is not None and token.expires_at - now < timedelta(days=3):
+    if token.expires_at is not None and token.expires_at - now < ENDS_SOON:
         return Shown("warn", "Ends soon", "This token expires within three days.")
     return Shown("ok", "Active", "Machines can join with this token.")
 

@@ -2,9 +2,11 @@
 
 from typing import ClassVar
 
-from rest_framework import mixins, serializers
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers, status
 from rest_framework.response import Response
 
+from apps.accounts.people import leave
 from apps.api.base import TenantRequest, TenantViewSet
 from apps.tenants.actions import rename_organisation
 from apps.tenants.models import Organisation
@@ -18,7 +20,11 @@ class OrganisationSerializer(serializers.ModelSerializer[Organisation]):
 
 
 class OrganisationViewSet(mixins.RetrieveModelMixin, TenantViewSet):
-    verbs: ClassVar[dict[str, str]] = {"retrieve": "organisation.read", "partial_update": "organisation.update"}
+    verbs: ClassVar[dict[str, str]] = {
+        "retrieve": "organisation.read",
+        "partial_update": "organisation.update",
+        "leave": "organisation.leave",
+    }
     serializer_class = OrganisationSerializer
     queryset = Organisation.objects.all()  # row-level security leaves the one in scope
     lookup_field = "slug"
@@ -30,3 +36,9 @@ class OrganisationViewSet(mixins.RetrieveModelMixin, TenantViewSet):
         given.is_valid(raise_exception=True)
         rename_organisation(request.actor, organisation, given.validated_data.get("name", organisation.name))
         return Response(self.get_serializer(organisation).data)
+
+    @extend_schema(request=None, responses={204: None})
+    def leave(self, request: TenantRequest, slug: str) -> Response:
+        """End the caller's own membership, and with it their API tokens here. The last owner stays."""
+        leave(request.actor)
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from django import template
 from django.conf import settings
@@ -105,6 +106,23 @@ def clock(value: datetime | str | None) -> SafeString | str:
     return format_html('<time datetime="{}">{}</time>', local.isoformat(), local.strftime("%H:%M:%S"))
 
 
+@register.simple_tag
+def querystring_of(**parameters: str) -> str:
+    """Parameters of an address, escaped."""
+    return urlencode(parameters)
+
+
+@register.filter
+def clock_of_day(value: datetime | None) -> SafeString | str:
+    """A point in time to the second, with its date unless it is of today, for lists that go back."""
+    if value is None:
+        return ""
+    local = timezone.localtime(value)
+    text = local.strftime("%H:%M:%S" if local.date() == timezone.localtime().date() else "%-d %b %H:%M:%S")
+    full = local.strftime("%-d %b %Y %H:%M:%S %Z")
+    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), full, text)
+
+
 def _moment(value: datetime | str | None) -> datetime | None:
     if isinstance(value, str):
         return datetime.fromisoformat(value) if value else None
@@ -178,12 +196,12 @@ def field(bound: BoundField, label: str) -> dict[str, Any]:
 
 
 @register.simple_tag
-def bar(parts: list[tuple[State, int]]) -> SafeString:
-    """Parts of a whole, each with its state; says its numbers to whom it is read out."""
+def bar(parts: list[tuple[State, int]], size: str = "thin") -> SafeString:
+    """Parts of a whole, each with its state; says its numbers to whom it is read out. `size` is "thin" or "big"."""
     total = sum(number for _, number in parts) or 1
     words = ", ".join(f"{number} {WORDS[state].lower()}" for state, number in parts) or "none"
     cells = format_html_join("", '<i class="{}" style="--v:{}"></i>', ((s, 100 * n / total) for s, n in parts))
-    return format_html('<span class="bar thin" role="img" aria-label="{}">{}</span>', words, cells)
+    return format_html('<span class="bar {}" role="img" aria-label="{}">{}</span>', size, words, cells)
 
 
 @register.simple_tag

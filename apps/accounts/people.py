@@ -1,0 +1,47 @@
+"""What people change of themselves: their name, another organisation of theirs, their place in one."""
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from apps.access.actor import Actor
+from apps.access.check import check
+from apps.accounts.actions import _keep_an_owner, create_organisation
+from apps.accounts.models import ApiToken, Membership, User
+from apps.audit.actions import record
+from apps.reconcile.outbox import changed
+from apps.tenants.models import Organisation
+
+LONGEST_NAME = 120
+
+
+def rename_person(user: User, name: str) -> None:
+    """Change what a person is called; they do it themselves. Raises `ValidationError`."""
+    user.name = _name(name, "your name")
+    user.save(update_fields=["name"])
+
+
+def open_organisation(actor: Actor, owner: User, name: str, slug: str) -> Organisation:
+    """Make another organisation, owned by whoever asks: an owner of one already. Raises `Denied`, `ValidationError`.
+
+    Call it outside any organisation's scope: the new one has its own.
+    """
+    check(actor, "organisation.create", slug)
+    return create_organisation(_name(name, "the organisation"), slug, owner, made_by=actor.name)
+
+
+def leave(actor: Actor) -> None:
+    """End one's own membership, and one's API tokens here with it. Raises `Denied`; the last owner cannot leave."""
+    check(actor, "organisation.leave")
+    membership = Membership.objects.select_related("user").get(user_id=actor.id)
+    _keep_an_owner(membership)
+    ApiToken.objects.filter(user_id=actor.id, revoked_at=None).update(revoked_at=timezone.now())
+    record(actor, "organisation.leave", "member", membership.id, membership.user.email, role=membership.role)
+    changed("member", membership.id, actor.organisation_id)
+    membership.delete()
+
+
+def _name(given: str, whose: str) -> str:
+    name = " ".join(given.split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise ValidationError({"name": f"Give {whose} a name of 1 to {LONGEST_NAME} characters."})
+    return name

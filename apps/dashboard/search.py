@@ -1,0 +1,148 @@
+"""Search or jump: one box over pages, things to do, clusters, machines, join tokens and other organisations.
+
+What somebody may not list is not found. A constant number of queries, each for a few rows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.db.models import Case, IntegerField, Q, Value, When
+from django.urls import reverse
+
+from apps.access.actor import Actor
+from apps.access.check import allowed
+from apps.accounts.identity import Place
+from apps.clusters import states as cluster_states
+from apps.clusters.models import Cluster
+from apps.machines import queries as machines
+from apps.machines import states as machine_states
+from apps.machines.models import JoinToken
+
+EACH = 6
+"""Hits of one kind."""
+
+LONGEST = 200
+"""Characters that are searched for; more are in no name."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Something found: `kind` of the object, `page` where it is, `icon` of the interface."""
+
+    kind: str
+    name: str
+    detail: str
+    page: str
+    icon: str
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A page or a thing to do, found by its name and further words."""
+
+    name: str
+    words: str
+    view: str
+    verb: str
+    icon: str
+    kind: str = "page"
+    query: str = ""
+
+
+PAGES: tuple[_Entry, ...] = (
+    _Entry("Home", "overview needs attention status fleet", "home-page", "organisation.read", "home"),
+    _Entry("Machines", "nodes servers list", "machines", "machine.list", "machine"),
+    _Entry("Clusters", "kubernetes list", "clusters", "cluster.list", "cluster"),
+    _Entry("Free machines", "unused idle", "machines", "machine.list", "machine", query="q=free%3Dyes+state%3Dfree"),
+    _Entry("Machines not connected", "lost silent off", "machines", "machine.list", "machine", query="q=state%3Doff"),
+    _Entry("Join machines", "kernel arguments token add", "join", "join-token.list", "join", "act"),
+    _Entry("New cluster", "create make template", "template", "template.sync", "plus", "act"),
+    _Entry("Template editor", "yaml sync plan diff", "template", "template.validate", "template"),
+    _Entry("Audit", "log history who did what", "audit", "audit.list", "audit"),
+    _Entry("Settings", "organisation name defaults", "settings", "organisation.read", "settings"),
+    _Entry("Your account", "password sessions profile sign out", "account", "organisation.read", "people"),
+)
+"""Pages and things to do; a new page adds its line."""
+
+
+def search(actor: Actor, slug: str, text: str, places: list[Place]) -> list[Hit]:
+    """What fits a few words, the likeliest first; without words the pages. Call it in the organisation's scope."""
+    words = text.replace("\0", "").strip()[:LONGEST]
+    if not words:
+        return [_hit(entry, slug) for entry in PAGES if allowed(actor, entry.verb)]
+    return [
+        *_clusters(actor, slug, words),
+        *_machines(actor, slug, words),
+        *_join_tokens(actor, slug, words),
+        *_pages(actor, slug, words),
+        *_organisations(slug, words, places),
+        *_history(actor, slug, words),
+    ]
+
+
+def _hit(entry: _Entry, slug: str) -> Hit:
+    page = reverse(entry.view, args=[slug]) + (f"?{entry.query}" if entry.query else "")
+    return Hit(entry.kind, entry.name, "do" if entry.kind == "act" else "page", page, entry.icon)
+
+
+def _pages(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
+    wanted = words.lower().split()
+    for entry in PAGES:
+        if allowed(actor, entry.verb) and all(word in f"{entry.name} {entry.words}".lower() for word in wanted):
+            yield _hit(entry, slug)
+
+
+def _begins(field: str, words: str) -> Case:
+    """What is called so comes before what begins so, before what only has it somewhere."""
+    return Case(
+        When(**{f"{field}__iexact": words}, then=Value(0)),
+        When(**{f"{field}__istartswith": words}, then=Value(1)),
+        default=Value(2),
+        output_field=IntegerField(),
+    )
+
+
+def _clusters(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
+    if not allowed(actor, "cluster.list"):
+        return
+    rows = Cluster.objects.select_related("status").filter(name__icontains=words)
+    for cluster in rows.order_by(_begins("name", words), "name")[:EACH]:
+        word = cluster_states.cluster_state(cluster).word.lower()
+        yield Hit("cluster", cluster.name, f"cluster, {word}", reverse("cluster", args=[slug, cluster.name]), "cluster")
+
+
+def _machines(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
+    if not allowed(actor, "machine.list"):
+        return
+    try:
+        rows = machines.search(machines.machines(), words)
+    except ValueError:
+        return
+    for machine in rows.order_by(_begins("observation__hostname", words), "observation__hostname", "uuid")[:EACH]:
+        cluster = machine_states.cluster_of(machine)
+        word = machine_states.machine_state(machine.observation, cluster).word.lower()
+        detail = f"machine of {cluster}, {word}" if cluster else f"machine, {word}"
+        name = machine.observation.hostname or machine.uuid
+        yield Hit("machine", name, detail, reverse("machine", args=[slug, machine.uuid]), "machine")
+
+
+def _join_tokens(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
+    if not allowed(actor, "join-token.list"):
+        return
+    rows = JoinToken.objects.filter(Q(name__icontains=words))
+    for token in rows.order_by(_begins("name", words), "name")[:EACH]:
+        yield Hit("join-token", token.name, "join token", f"{reverse('join', args=[slug])}?token={token.id}", "key")
+
+
+def _organisations(slug: str, words: str, places: list[Place]) -> Iterator[Hit]:
+    for place in places:
+        if place.slug != slug and words.lower() in f"{place.name} {place.slug}".lower():
+            detail = f"other organisation, you are {place.role}"
+            yield Hit("organisation", place.name, detail, reverse("home-page", args=[place.slug]), "swap")
+
+
+def _history(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
+    if allowed(actor, "audit.list"):
+        page = f"{reverse('audit', args=[slug])}?{urlencode({'q': words})}"
+        yield Hit("audit", f"What happened to “{words}”", "audit", page, "audit")
