@@ -95,13 +95,17 @@ class Carried(asyncio.Transport):
 
     def end(self, error: OSError | None) -> None:
         """Nothing more will come or go; with an error the connection broke."""
+        self._finish(error, error)
+
+    def _finish(self, error: OSError | None, told: OSError | None) -> None:
+        """`told` is what the user learns."""
         if self.over.done():
             return
         self.over.set_result(error)
         self._closing = True
         self._unsent.clear()
         self._wake()
-        self._protocol.connection_lost(error)
+        self._protocol.connection_lost(told)
 
     def _wake(self) -> None:
         for waiter in (self._waiter, self._hungry):
@@ -164,4 +168,4 @@ class Carried(asyncio.Transport):
 
     def abort(self) -> None:
         """End now; the machine sees a reset."""
-        self.end(ConnectionAbortedError("the connection was aborted here"))
+        self._finish(ConnectionAbortedError("the connection was aborted here"), None)

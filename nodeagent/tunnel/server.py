@@ -205,8 +205,7 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
             text = f"nothing was heard of it for {session.patience:g} s"
             session.end(grpc.StatusCode.UNAVAILABLE, text)
         finally:
-            stopped = listening.done() and not listening.cancelled() and listening.exception() is None
-            self._forget(session, grpc.StatusCode.OK, "it stopped" if stopped else "the connection to it was lost")
+            self._forget(session, grpc.StatusCode.OK, "the connection to it was lost")
             listening.cancel()
             ordering.cancel()
             await asyncio.gather(listening, ordering, return_exceptions=True)
@@ -282,6 +281,8 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
                 if (opening := session.opening.get(message.refused.connection)) is not None:
                     reason = message.refused.reason[:REASON_LIMIT]
                     opening.refuse(ConnectionRefusedError(f"{session.name}: {reason}"))
+            case "goodbye":
+                session.end(grpc.StatusCode.OK, "it was stopped")
 
     def _found(self, session: _Session, address: str) -> None:
         if address in session.offered:

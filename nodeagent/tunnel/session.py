@@ -15,7 +15,7 @@ from nodeagent.tunnel.lookout import Lookout
 from nodeagent.tunnel.protocol import CONNECTION_KEY, CONNECTION_LIMIT, PIECE, PORTS, REASON_LIMIT, Scope
 from nodeagent.tunnel.reach import Way, words
 from talos.gen.omni import agent_pb2_grpc
-from talos.gen.omni.agent_pb2 import Found, FromAgent, Heartbeat, Hello, Lost, Open, Piece, Refused, ToAgent
+from talos.gen.omni.agent_pb2 import Found, FromAgent, Goodbye, Heartbeat, Hello, Lost, Open, Piece, Refused, ToAgent
 
 WELCOME_TIMEOUT = 30.0
 """Seconds the server may take to let an agent in: many may come at once."""
@@ -85,7 +85,7 @@ class Session:
             await asyncio.wait({listening, speaking, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 speaking.cancel()
-                await control.finish_sending()
+                await control.send(FromAgent(goodbye=Goodbye()), end=True)
                 await asyncio.wait({listening}, timeout=FAREWELL)
             else:
                 await listening
