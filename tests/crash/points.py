@@ -1,7 +1,8 @@
-"""Every point at which a process may die: after each transaction that wrote, before and after each call to a machine.
+"""Every point at which something may befall a process: after each transaction that wrote, before and after each call
+to a machine that changes it.
 
-`watch` reports them by name. `at_every_point` lets the process die at each one in turn: the database and the machines
-are taken back to just before, and go on with nothing of the dead process left in memory.
+`watch` reports them by name. `at_every_point` lets it happen at each one in turn: the database and the machines are
+taken back to just before, and go on with nothing of a dead process left in memory.
 """
 
 import copy
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
+import grpc
 import pytest
 from django.db import connection, transaction
 
 from apps.tenants import scope
+from nodeagent import errors
 
 Strike = Callable[[str], None]
 """Hears of a point by its name: `commit`, `before install`, `after install`. What it raises befalls the process."""
@@ -26,6 +29,22 @@ READERS_ONLY = ("apps.tenants.scope",)
 
 class Death(BaseException):
     """The process died here. Nothing in the product may catch it."""
+
+
+Fate = Callable[[str], BaseException | None]
+"""What happens at a point of this name; None: nothing can."""
+
+
+def dies(point: str) -> BaseException:
+    """The process ends."""
+    return Death(point)
+
+
+def gets_no_answer(point: str) -> BaseException | None:
+    """A call never arrives, or it does what it shall and its answer is lost."""
+    moment, _, call = point.partition(" ")
+    codes = {"before": grpc.StatusCode.UNAVAILABLE, "after": grpc.StatusCode.DEADLINE_EXCEEDED}
+    return errors.from_status("the machine", call, codes[moment], "no answer") if moment in codes else None
 
 
 class Undo(Exception):
@@ -85,8 +104,8 @@ def watch(stage: Stage, patch: pytest.MonkeyPatch) -> None:
             patch.setattr(module, "tenant_scope", watched)
 
 
-def at_every_point(stage: Stage, change: Change, only: int | None = None) -> list[str]:
-    """Let the process die at each point of a change in turn, or at number `only`, and go on; in the end undisturbed.
+def at_every_point(stage: Stage, change: Change, only: int | None = None, fate: Fate = dies) -> list[str]:
+    """Let it happen at each point of a change in turn, or at number `only`, and go on; in the end undisturbed.
 
     Returns the names of the points. Raises AssertionError, naming the point, unless it ends the same every time.
     """
@@ -95,7 +114,7 @@ def at_every_point(stage: Stage, change: Change, only: int | None = None) -> lis
     act = change.want
     while True:
         number = 1
-        while point := _dies(stage, act, number, points, change, ends, only):
+        while point := _strikes(stage, act, number, points, change, ends, only, fate):
             points.append(point)
             number += 1
         if change.reached():
@@ -103,11 +122,11 @@ def at_every_point(stage: Stage, change: Change, only: int | None = None) -> lis
         act = stage.turn
     end = _end(stage, change)
     for name, other in ends.items():
-        assert other == end, f"died at {name}, and it ended otherwise"
+        assert other == end, f"{fate.__name__} at {name}, and it ended otherwise"
     return points
 
 
-def _dies(
+def _strikes(
     stage: Stage,
     act: Callable[[], None],
     number: int,
@@ -115,15 +134,16 @@ def _dies(
     change: Change,
     ends: dict[str, Any],
     only: int | None,
+    fate: Fate,
 ) -> str:
-    """Begin an act and die at its point of this number: the point's name. What comes of it goes to `ends`.
+    """Begin an act and let it happen at its point of this number: the point's name. How it ends goes to `ends`.
 
     Empty when the act has fewer points: then it is done, and nothing is undone.
     """
     memory = copy.deepcopy(stage.memory())
     try:
         with transaction.atomic():
-            point = _until(stage, act, number)
+            point = _act(stage, act, number, fate)
             if not point:
                 return ""
             name = f"point {len(before) + 1}, {point} after {before[-1] if before else 'nothing'}"
@@ -134,31 +154,34 @@ def _dies(
                     stage.run(change.reached)
                     ends[name] = _end(stage, change)
                 except AssertionError as error:
-                    raise AssertionError(f"died at {name}: {error}") from error
+                    raise AssertionError(f"{fate.__name__} at {name}: {error}") from error
             raise Undo
     except Undo:
         stage.restore(memory)
         return point
 
 
-def _until(stage: Stage, act: Callable[[], None], number: int) -> str:
-    """Do something and die at the point of this number: its name, or nothing when there are fewer."""
+def _act(stage: Stage, act: Callable[[], None], number: int, fate: Fate) -> str:
+    """Do something and let it happen at the point of this number: its name, or nothing when there are fewer."""
+    struck: list[str] = []
     passed = 0
 
     def strike(point: str) -> None:
         nonlocal passed
-        passed += 1
-        if passed == number:
-            raise Death(point)
+        if (blow := fate(point)) is not None:
+            passed += 1
+            if passed == number:
+                struck.append(point)
+                raise blow
 
     stage.strike = strike
     try:
         act()
-    except Death as death:
-        return str(death)
+    except Death:
+        pass
     finally:
         stage.strike = lambda point: None
-    return ""
+    return struck[0] if struck else ""
 
 
 def _end(stage: Stage, change: Change) -> Any:
