@@ -1,30 +1,36 @@
 """Changing who may act: organisations, members, tokens, sign-in links. Each checks, writes and audits."""
 
+import contextlib
 import hashlib
 import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from apps.access.actor import ROLES, Actor, system
 from apps.access.check import allowed, check
 from apps.accounts.models import ApiToken, Membership, SignInLink, User
+from apps.accounts.states import claimed
 from apps.audit.actions import record
 from apps.reconcile.outbox import changed
 from apps.tenants import lookups
 from apps.tenants.ids import uuid7
 from apps.tenants.models import Organisation
+from apps.tenants.rls import ask
 from apps.tenants.scope import tenant_scope
 
 TOKEN_PREFIX = "omni_"  # noqa: S105 (so that scanners recognise one that leaked)
 SIGN_IN_LINK_LIFE = timedelta(hours=1)
 INVITATION_LIFE = timedelta(days=7)
 _FIRST_RUN_LOCK = 0x66697273
+_TOKEN_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 
 
 @dataclass(frozen=True)
@@ -88,21 +94,37 @@ def first_owner_of(organisation_id: UUID) -> User:
 def add_member(actor: Actor, email: str, role: str) -> Invited:
     """Give a person a role. Raises `Denied`, `ValidationError`. Nobody gives a role above their own.
 
-    Only an account made by this call gets a sign-in link: for one that exists it would let its inviter take it over.
+    Only an account that nobody has used and that is in no organisation gets a sign-in link: for another one it would
+    let its inviter take it over.
     """
     check(actor, "member.invite", email)
     _check_role(actor, role)
-    user = User.objects.filter(email=email.lower()).first()
-    path = None
-    if user is None:
-        user = User.objects.create_user(email)
-        path = make_sign_in_link(user, INVITATION_LIFE)
-    elif Membership.objects.filter(user=user).exists():
-        raise ValidationError({"email": f"{email} is a member already; change the role instead"})
+    user = _account(email)
+    if Membership.objects.filter(user=user).exists():
+        raise ValidationError({"email": f"{user.email} is a member already; change the role instead"})
+    path = _invite(user) if not claimed(user) and not _places(user) else None
     membership = Membership.new(user=user, role=role)
     record(actor, "member.invite", "member", membership.id, user.email, role=role)
     changed("member", membership.id, actor.organisation_id)
     return Invited(membership, path)
+
+
+def renew_invitation(actor: Actor, membership: Membership) -> str:
+    """The path of a new one-time sign-in link for a member who never signed in; links given before end.
+
+    Raises `Denied`, and `ValidationError` for an account that is not only ours to give away.
+    """
+    user = User.objects.select_for_update().get(id=membership.user_id)
+    check(actor, "member.invite", user.email)
+    _check_role(actor, membership.role)
+    if claimed(user):
+        raise ValidationError(f"{user.email} has signed in already and needs no link")
+    if len(_places(user)) > 1:
+        raise ValidationError(f"{user.email} is awaited elsewhere too; they sign in with the link they got first")
+    path = _invite(user)
+    record(actor, "member.invite", "member", membership.id, user.email, role=membership.role, again=True)
+    changed("member", membership.id, actor.organisation_id)
+    return path
 
 
 def update_member(actor: Actor, membership: Membership, role: str) -> None:
@@ -126,13 +148,19 @@ def remove_member(actor: Actor, membership: Membership) -> None:
     ApiToken.objects.filter(user=membership.user, revoked_at=None).update(revoked_at=timezone.now())
     record(actor, "member.remove", "member", membership.id, membership.user.email, role=membership.role)
     changed("member", membership.id, actor.organisation_id)
+    user = membership.user
     membership.delete()
+    if not claimed(user) and not _places(user):
+        SignInLink.objects.filter(user=user, used_at=None).delete()  # an invitation that is taken back opens nothing
 
 
 def create_api_token(actor: Actor, user: User, name: str, role: str, expires_at: datetime | None = None) -> Shown:
     """Make a token that acts for `user` with at most `role`. Raises `Denied`, `ValidationError`."""
     check(actor, "api-token.create", name)
     _check_role(actor, role)
+    name = name.strip()
+    if not _TOKEN_NAME.fullmatch(name):
+        raise ValidationError({"name": "give the token a name of 1 to 80 characters"})
     if expires_at is not None and expires_at <= timezone.now():
         raise ValidationError(f"{expires_at:%Y-%m-%d %H:%M} is past; give a later time or none")
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
@@ -181,6 +209,32 @@ def sign_in_link_works(secret: str) -> bool:
 def token_hash(secret: str) -> bytes:
     """What is stored of a token: 32 random bytes need no slow hash."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def _account(email: str) -> User:
+    """The account with this address, locked; made when there is none. Raises `ValidationError`."""
+    try:
+        validate_email(email)
+    except ValidationError:
+        raise ValidationError({"email": f"“{email[:80]}” is no email address"}) from None
+    found = User.objects.select_for_update().filter(email=email.lower())
+    user = found.first()
+    if user is None:
+        with contextlib.suppress(IntegrityError), transaction.atomic():  # two may invite the same person at once
+            User.objects.create_user(email)
+        user = found.get()
+    return user
+
+
+def _invite(user: User) -> str:
+    """A sign-in link for a new account; the only one that works."""
+    SignInLink.objects.filter(user=user, used_at=None).delete()
+    return make_sign_in_link(user, INVITATION_LIFE)
+
+
+def _places(user: User) -> list[Any]:
+    """The organisations that a person belongs to."""
+    return ask("memberships_of", user.id)
 
 
 def _check_role(actor: Actor, role: str) -> None:

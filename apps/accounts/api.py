@@ -1,18 +1,22 @@
 """REST: members and API tokens."""
 
+from dataclasses import asdict
 from typing import Any, ClassVar
 
+import django_filters
 from django.db.models import QuerySet
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from apps.access.check import allowed
-from apps.accounts import actions
+from apps.accounts import actions, queries, states
 from apps.accounts.models import ROLE_CHOICES, ApiToken, Membership
 from apps.api.base import TenantRequest, TenantViewSet
+from apps.api.filters import TenantFilterSet
 from apps.api.routing import TenantRouter
+from apps.api.state import StateSerializer
 
 router = TenantRouter()
 
@@ -20,11 +24,21 @@ router = TenantRouter()
 class MemberSerializer(serializers.ModelSerializer[Membership]):
     email = serializers.EmailField(source="user.email", read_only=True)
     name = serializers.CharField(source="user.name", read_only=True)
+    state = serializers.SerializerMethodField()
     last_sign_in_at = serializers.DateTimeField(source="user.last_login", read_only=True)
+    invited_until = serializers.DateTimeField(
+        read_only=True, default=None, help_text="When the sign-in link of somebody who never signed in ends."
+    )
+    tokens = serializers.IntegerField(read_only=True, default=0, help_text="Usable API tokens that act for them here.")
 
     class Meta:
         model = Membership
-        fields = ["id", "email", "name", "role", "created_at", "last_sign_in_at"]
+        fields = ["id", "email", "name", "role", "state", "created_at", "last_sign_in_at", "invited_until", "tokens"]
+
+    @extend_schema(responses=StateSerializer)
+    def get_state(self, member: Membership) -> dict[str, str]:
+        until = getattr(member, "invited_until", None)
+        return asdict(states.member_state(member, until, timezone.now()))
 
 
 class InvitationSerializer(serializers.Serializer[Any]):
@@ -50,16 +64,17 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantView
         "create": "member.invite",
         "partial_update": "member.update",
         "destroy": "member.remove",
+        "link": "member.invite",
     }
     serializer_class = MemberSerializer
     filterset_fields = ["role"]
     sorts: ClassVar[dict[str, tuple[str, ...]]] = {"email": ("user__email",), "joined": ("created_at",)}
 
     def get_queryset(self) -> QuerySet[Membership]:
-        return Membership.objects.select_related("user")
+        return queries.members()
 
     def search(self, rows: QuerySet[Membership], text: str) -> QuerySet[Membership]:
-        return rows.filter(user__email__icontains=text)
+        return queries.search_members(rows, text)
 
     @extend_schema(request=InvitationSerializer, responses={201: InvitedSerializer})
     def create(self, request: TenantRequest, slug: str) -> Response:
@@ -67,8 +82,16 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantView
         given = InvitationSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         invited = actions.add_member(request.actor, given.validated_data["email"], given.validated_data["role"])
-        answer = {"member": invited.membership, "sign_in_path": invited.sign_in_path}
+        member = queries.members().get(id=invited.membership.id)
+        answer = {"member": member, "sign_in_path": invited.sign_in_path}
         return Response(InvitedSerializer(answer).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses=InvitedSerializer)
+    @action(detail=True, methods=["post"])
+    def link(self, request: TenantRequest, slug: str, id: str) -> Response:
+        """A new one-time sign-in link for a member who never signed in; the one given before ends."""
+        path = actions.renew_invitation(request.actor, self.get_object())
+        return Response(InvitedSerializer({"member": queries.members().get(id=id), "sign_in_path": path}).data)
 
     def partial_update(self, request: TenantRequest, slug: str, id: str) -> Response:
         """Change a member's role."""
@@ -86,11 +109,33 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantView
 
 class ApiTokenSerializer(serializers.ModelSerializer[ApiToken]):
     user = serializers.EmailField(source="user.email", read_only=True)
+    state = serializers.SerializerMethodField()
 
     class Meta:
         model = ApiToken
-        fields = ["id", "name", "user", "role", "created_at", "expires_at", "last_used_at", "revoked_at"]
+        fields = ["id", "name", "user", "role", "state", "created_at", "expires_at", "last_used_at", "revoked_at"]
         read_only_fields = ["id", "created_at", "last_used_at", "revoked_at"]
+
+    @extend_schema(responses=StateSerializer)
+    def get_state(self, token: ApiToken) -> dict[str, str]:
+        return asdict(states.api_token_state(token, timezone.now()))
+
+
+class ApiTokenFilter(TenantFilterSet):
+    """The filters of the list of API tokens."""
+
+    view = django_filters.ChoiceFilter(
+        choices=[(name, name) for name in queries.VIEWS],
+        method="filter_view",
+        label="Usable ones, those ending soon, those never used, those that ended.",
+    )
+
+    class Meta:
+        model = ApiToken
+        fields = ["role"]
+
+    def filter_view(self, rows: "QuerySet[ApiToken]", name: str, view: str) -> "QuerySet[ApiToken]":
+        return queries.view_of_api_tokens(rows, view)
 
 
 class NewApiTokenSerializer(ApiTokenSerializer):
@@ -112,13 +157,14 @@ class ApiTokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVi
         "revoke": "api-token.revoke",
     }
     serializer_class = ApiTokenSerializer
-    filterset_fields = ["role"]
+    filterset_class = ApiTokenFilter
     sorts: ClassVar[dict[str, tuple[str, ...]]] = {"created": ("created_at",), "name": ("name",)}
 
     def get_queryset(self) -> QuerySet[ApiToken]:
-        rows = ApiToken.objects.select_related("user")
-        everybodys = allowed(self.request.actor, "member.update")
-        return rows if everybodys else rows.filter(user_id=self.request.actor.id)
+        return queries.api_tokens(self.request.actor)
+
+    def search(self, rows: QuerySet[ApiToken], text: str) -> QuerySet[ApiToken]:
+        return queries.search_api_tokens(rows, text)
 
     @extend_schema(request=NewApiTokenSerializer, responses={201: NewApiTokenSerializer})
     def create(self, request: TenantRequest, slug: str) -> Response:

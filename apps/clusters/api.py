@@ -12,13 +12,13 @@ from rest_framework.response import Response
 
 from apps.api.base import TenantRequest, TenantViewSet
 from apps.api.routing import TenantRouter
+from apps.api.state import StateSerializer
 from apps.clusters import actions, compose, queries, states, templates
 from apps.clusters.models import Cluster, ClusterMachine, ClusterStatus
 from apps.clusters.templates import Review
 from apps.machines import actions as machine_actions
-from apps.machines.api import StateSerializer
 from apps.machines.models import MachineClass
-from apps.machines.states import Shown
+from apps.reconcile.conditions import Shown
 from talos import template
 from talos.template.files import ReadFile
 

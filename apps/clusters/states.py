@@ -1,8 +1,7 @@
 """The states of clusters and of their machines: for each a shape of the interface, a word, and a sentence."""
 
 from apps.clusters.models import Cluster, ClusterMachine, ClusterStatus
-from apps.machines.states import Shown
-from apps.reconcile.conditions import WORST_FIRST, State
+from apps.reconcile.conditions import WORST_FIRST, Shown, State
 
 STEPS: dict[str, str] = {
     "machines": "Machines picked",

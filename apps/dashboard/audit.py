@@ -15,8 +15,7 @@ from apps.audit import files, queries
 from apps.audit.models import AuditRecord
 from apps.audit.queries import AuditFilter
 from apps.dashboard.page import PageRequest, page, show
-from apps.machines.states import Shown
-from apps.reconcile.conditions import State
+from apps.reconcile.conditions import Shown, State
 
 ROWS = 50
 

@@ -18,8 +18,7 @@ from apps.clusters.observe_machine import machine_name
 from apps.dashboard.page import PageRequest, headings, in_order, page, show, start_of
 from apps.machines import queries as machines
 from apps.machines.models import Machine
-from apps.machines.states import Shown
-from apps.reconcile.conditions import WORST_FIRST, State
+from apps.reconcile.conditions import WORST_FIRST, Shown, State
 
 ROWS = 50
 

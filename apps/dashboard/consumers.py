@@ -12,17 +12,18 @@ from django.urls import path
 from apps.access.check import allowed
 from apps.accounts.identity import Identity, actor_in, new_request_id, organisation_by_slug
 from apps.accounts.models import User
+from apps.dashboard.tails import EventTail, LogTail
 from apps.reconcile.changes import EVERYBODY, group
 from apps.tenants.threads import in_thread
 
 KINDS = {
     "machine": "machine.list",
-    "machine-event": "machine.events",
-    "machine-log": "machine.logs",
     "link": "machine.list",
     "join-token": "join-token.list",
     "cluster": "cluster.list",
     "cluster-machine": "cluster.list",
+    "member": "member.list",
+    "api-token": "api-token.list",
     "audit": "audit.list",
 }
 """Kinds a page may hear of, and the verb that each needs."""
@@ -87,4 +88,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         return actor is not None and all(kind in KINDS and allowed(actor, KINDS[kind]) for kind in self.kinds)
 
 
-websocket_urlpatterns = [path("o/<slug:slug>/live", AuthMiddlewareStack(LiveConsumer.as_asgi()))]
+websocket_urlpatterns = [
+    path("o/<slug:slug>/live", AuthMiddlewareStack(LiveConsumer.as_asgi())),
+    path("o/<slug:slug>/machines/<uuid:uuid>/logs/tail", AuthMiddlewareStack(LogTail.as_asgi())),
+    path("o/<slug:slug>/machines/<uuid:uuid>/events/tail", AuthMiddlewareStack(EventTail.as_asgi())),
+]

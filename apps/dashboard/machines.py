@@ -13,15 +13,16 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 
 from apps.access.check import allowed
+from apps.dashboard.history_parts import SHORT_EVENTS, SHORT_LINES, event_view, log_view
 from apps.dashboard.page import PageRequest, headings, in_order, page, show, start_of
 from apps.machines import actions, queries, states
+from apps.machines.history import EventFilter, LogFilter
 from apps.machines.joinpage import join_arguments
-from apps.machines.models import JoinToken, Link, Machine, MachineEvent
+from apps.machines.models import JoinToken, Link, Machine
+from apps.reconcile.conditions import Shown
 from nodeagent.inventory import node_addresses
 
 ROWS = 50
-LOG_TAIL = 200
-EVENTS_SHOWN = 40
 LONGEST_DAYS = 4
 """Digits of the days that a token may live."""
 
@@ -38,7 +39,7 @@ class Row:
     """A machine as a row or a page shows it."""
 
     machine: Machine
-    state: states.Shown
+    state: Shown
     name: str
     cluster: str | None
     role: str
@@ -139,9 +140,10 @@ def _machine(uuid: str) -> Machine:
 @page("machine.read")
 def machine_detail(request: PageRequest, uuid: str) -> HttpResponse:
     """One machine: what it is, does and says."""
-    return show(
-        request, "machines/detail.html", _detail(request, uuid), "machines", "machine,machine-event,machine-log"
-    )
+    context = _detail(request, uuid)
+    context["log"] = log_view(context["machine"], LogFilter(), "", SHORT_LINES)
+    context["events"] = event_view(context["machine"], EventFilter(), "", SHORT_EVENTS)
+    return show(request, "machines/detail.html", context, "machines", "machine")
 
 
 @page("machine.read")
@@ -169,31 +171,6 @@ def _detail(request: PageRequest, uuid: str) -> dict[str, Any]:
         "can_label": allowed(request.actor, "machine.label"),
         "can_remove": allowed(request.actor, "machine.remove") and member is None,
     }
-
-
-@page("machine.events")
-def machine_events(request: PageRequest, uuid: str) -> HttpResponse:
-    """The last events of a machine, for a live swap."""
-    machine = _machine(uuid)
-    events = MachineEvent.objects.filter(machine=machine).order_by("-id")[:EVENTS_SHOWN]
-    return render(
-        request, "machines/events.html", {"events": events, "machine": machine, "organisation": request.organisation}
-    )
-
-
-@page("machine.logs")
-def machine_logs(request: PageRequest, uuid: str) -> HttpResponse:
-    """The tail of a machine's kernel log, for a live swap; `?download` gives all that is kept."""
-    machine = _machine(uuid)
-    if "download" in request.GET:
-        text = b"\n".join(line for _, line in queries.log_lines(machine))
-        return HttpResponse(
-            text, content_type="text/plain", headers={"Content-Disposition": f'attachment; filename="{uuid}.log"'}
-        )
-    lines = [queries.read_log_line(line) for _, line in queries.log_lines(machine, tail=LOG_TAIL)]
-    return render(
-        request, "machines/logs.html", {"lines": lines, "machine": machine, "organisation": request.organisation}
-    )
 
 
 @page("machine.label")

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.dashboard import audit, clusters, home, jump, machines, settings, templates_page
+from apps.dashboard import audit, clusters, history, home, jump, machines, settings, templates_page
 
 urlpatterns = [
     path("o/<slug:slug>/", home.fleet_home, name="home-page"),
@@ -39,8 +39,10 @@ urlpatterns = [
     path("o/<slug:slug>/machines/<uuid:uuid>", machines.machine_detail, name="machine"),
     path("o/<slug:slug>/machines/<uuid:uuid>/row", machines.machine_row, name="machine-row"),
     path("o/<slug:slug>/machines/<uuid:uuid>/overview", machines.machine_overview, name="machine-overview"),
-    path("o/<slug:slug>/machines/<uuid:uuid>/events", machines.machine_events, name="machine-events"),
-    path("o/<slug:slug>/machines/<uuid:uuid>/logs", machines.machine_logs, name="machine-logs"),
+    path("o/<slug:slug>/machines/<uuid:uuid>/head", history.machine_head, name="machine-head"),
+    path("o/<slug:slug>/machines/<uuid:uuid>/events", history.machine_events, name="machine-events"),
+    path("o/<slug:slug>/machines/<uuid:uuid>/logs", history.machine_logs, name="machine-logs"),
+    path("o/<slug:slug>/machines/<uuid:uuid>/logs/download", history.machine_log_download, name="log-download"),
     path("o/<slug:slug>/machines/<uuid:uuid>/labels", machines.machine_label, name="machine-label"),
     path("o/<slug:slug>/machines/<uuid:uuid>/remove", machines.machine_remove, name="machine-remove"),
     path("o/<slug:slug>/join", machines.join, name="join"),

@@ -1,6 +1,7 @@
 """REST: machines, and the join tokens that let them in."""
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -12,20 +13,18 @@ from rest_framework.response import Response
 
 from apps.api.base import TenantRequest, TenantViewSet
 from apps.api.routing import TenantRouter
-from apps.machines import actions, queries, states
+from apps.api.state import StateSerializer
+from apps.machines import actions, history, queries, states
 from apps.machines.joinpage import join_arguments
 from apps.machines.models import JoinToken, Machine, MachineEvent, MachineObservation
 
 router = TenantRouter()
 
-LINES = 500
-"""Log lines of one answer when no number is asked for."""
+LINES, EVENTS = 500, 300
+"""Log lines and events of one answer when no number is asked for."""
 
-
-class StateSerializer(serializers.Serializer[Any]):
-    shape = serializers.CharField(help_text="ok, work, wait, ask, warn, bad, off, idle or unknown")
-    word = serializers.CharField()
-    sentence = serializers.CharField()
+Q = OpenApiParameter("q", description="Only with this text.")
+SINCE = OpenApiParameter("since", description="Only what was received since: a span like `15m`, `2h`, `3d`, or a time.")
 
 
 class ObservationSerializer(serializers.ModelSerializer[MachineObservation]):
@@ -107,7 +106,9 @@ class LogLineSerializer(serializers.Serializer[Any]):
     line = serializers.IntegerField(help_text="Counts from 1 over the machine's life.")
     at = serializers.CharField()
     level = serializers.CharField()
+    facility = serializers.CharField()
     text = serializers.CharField()
+    boot = serializers.BooleanField(help_text="Whether the machine booted between the line before and this one.")
 
 
 @router.resource("machines")
@@ -151,27 +152,51 @@ class MachineViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVie
         actions.remove_machine(request.actor, self.get_object())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @extend_schema(responses=EventSerializer(many=True))
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("kind", description="Only of this kind.", enum=list(history.EVENT_KINDS)), Q, SINCE,
+            OpenApiParameter("limit", int, description=f"At most so many, the newest [{EVENTS}]."),
+            OpenApiParameter("after", UUID, description="Only those behind the event with this id, to follow."),
+        ],
+        responses=EventSerializer(many=True),
+    )  # fmt: skip
     @action(detail=True, methods=["get"], pagination_class=None)
     def events(self, request: TenantRequest, slug: str, uuid: str) -> Response:
-        """The last events of the machine, the newest first."""
-        rows = MachineEvent.objects.filter(machine=self.get_object()).order_by("-id")[:300]
+        """The last events of the machine, the newest first; ask again with `after` = the newest id seen to follow."""
+        wanted = history.EventFilter.read(request.query_params, timezone.now())
+        limit, after = _number(request, "limit", EVENTS), _id(request, "after")
+        rows = history.events(self.get_object(), wanted, limit, after)
         return Response(EventSerializer(rows, many=True).data)
 
     @extend_schema(
         parameters=[
+            OpenApiParameter("level", description="Only of this level or a graver one.", enum=history.LEVELS),
+            OpenApiParameter("facility", description="Only of this facility: kern, user, daemon, ..."), Q, SINCE,
             OpenApiParameter("tail", int, description=f"At most so many of the last lines [{LINES}]."),
-            OpenApiParameter("after", int, description="Only lines after this one, to follow."),
+            OpenApiParameter("after", int, description="Only lines behind this one, to follow."),
+            OpenApiParameter("before", int, description="Only lines before this one, to read back."),
         ],
         responses=LogLineSerializer(many=True),
-    )
+    )  # fmt: skip
     @action(detail=True, methods=["get"], pagination_class=None)
     def logs(self, request: TenantRequest, slug: str, uuid: str) -> Response:
-        """Kernel log lines; ask again with `after` = the last line seen to follow."""
+        """Kernel log lines in their order.
+
+        To follow, across reboots too, ask again with `after` = the header `Omni-Last-Line`: the newest line there is,
+        wanted or not.
+        """
+        wanted = history.LogFilter.read(request.query_params, timezone.now())
         tail, after = _number(request, "tail", LINES), _number(request, "after", 0)
-        lines = queries.log_lines(self.get_object(), tail=tail, after=after)
-        read = [(number, queries.read_log_line(line)) for number, line in lines]
-        return Response([{"line": n, "at": line.at, "level": line.level, "text": line.text} for n, line in read])
+        before = _number(request, "before", 0) or None
+        found = history.log(self.get_object(), wanted, tail, after, before)
+        return Response(
+            [
+                {"line": item.number, "at": item.line.at, "level": item.line.level, "facility": item.line.facility,
+                 "text": item.line.text, "boot": item.boot}
+                for item in found.lines
+            ],
+            headers={"Omni-Last-Line": str(found.last)},
+        )  # fmt: skip
 
 
 def _number(request: TenantRequest, name: str, default: int) -> int:
@@ -181,17 +206,31 @@ def _number(request: TenantRequest, name: str, default: int) -> int:
     return int(given)
 
 
+def _id(request: TenantRequest, name: str) -> UUID | None:
+    given = request.query_params.get(name, "")
+    try:
+        return UUID(given) if given else None
+    except ValueError:
+        raise ValidationError({name: f"{given[:40]!r} is not an id"}) from None
+
+
 class JoinTokenSerializer(serializers.ModelSerializer[JoinToken]):
     """A join token without its secret."""
 
     state = serializers.SerializerMethodField()
+    machines = serializers.IntegerField(read_only=True, default=0, help_text="Here now that came with it.")
+    pending = serializers.IntegerField(read_only=True, default=0, help_text="Called with it and not registered yet.")
+    warnings = serializers.SerializerMethodField(help_text="What a person should know of it, in sentences.")
 
     class Meta:
         model = JoinToken
         fields = [
-            "id", "name", "state", "is_default", "use_count", "last_used_at", "expires_at", "revoked_at", "created_at",
-            "created_by",
+            "id", "name", "state", "is_default", "use_count", "machines", "pending", "warnings", "last_used_at",
+            "expires_at", "revoked_at", "created_at", "created_by",
         ]  # fmt: skip
+
+    def get_warnings(self, token: JoinToken) -> list[str]:
+        return states.token_warnings(token, getattr(token, "pending", 0), timezone.now())
 
     @extend_schema(responses=StateSerializer)
     def get_state(self, token: JoinToken) -> dict[str, str]:
@@ -234,10 +273,10 @@ class JoinTokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantV
     sorts: ClassVar[dict[str, tuple[str, ...]]] = {"name": ("name",), "created": ("created_at",)}
 
     def get_queryset(self) -> QuerySet[JoinToken]:
-        return JoinToken.objects.all()
+        return queries.join_tokens()
 
     def search(self, rows: QuerySet[JoinToken], text: str) -> QuerySet[JoinToken]:
-        return rows.filter(name__icontains=text)
+        return queries.search_join_tokens(rows, text)
 
     @extend_schema(request=NewJoinTokenSerializer, responses={201: JoinTokenSerializer})
     def create(self, request: TenantRequest, slug: str) -> Response:

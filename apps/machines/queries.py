@@ -1,17 +1,14 @@
 """Reading machines: one query for a list, whatever its filters; link, observation, status and cluster are joined in."""
 
-import json
 import re
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
-from apps.machines.models import LogChunk, Machine, MachineObservation
+from apps.machines.models import JoinToken, Link, Machine, MachineObservation
 from apps.machines.selectors import parse_selector
 
 _FIELDS = {
@@ -36,6 +33,7 @@ SORTS = {
     "cores": ("observation__cores", "uuid"),
 }
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TERM = re.compile(r"(?P<key>[a-z-]+)(?P<op>!=|=)(?P<value>\S*)")
 
 
@@ -78,8 +76,10 @@ def _condition(key: str, value: str) -> Q:
         return Q(cluster_machine__isnull=value in ("true", "yes", "1"))
     if key == "state" and value in _DERIVED:
         return _DERIVED[value]
+    if key == "token":
+        return Q(**{f"link__join_token__{'id' if _UUID.fullmatch(value) else 'name'}": value})
     if key not in _FIELDS:
-        known = ", ".join(sorted({*_FIELDS, "connected", "reachable", "ready", "free"}))
+        known = ", ".join(sorted({*_FIELDS, "connected", "reachable", "ready", "free", "token"}))
         raise ValueError(f"“{key}” is nothing machines can be filtered by; try one of {known}")
     return Q(**{_FIELDS[key]: value})
 
@@ -147,37 +147,20 @@ def labels_of(machine: Machine) -> dict[str, str]:
     )
 
 
-def log_lines(machine: Machine, tail: int | None = None, after: int = 0) -> list[tuple[int, bytes]]:
-    """Kernel log lines with their numbers: those after line `after`, at most the last `tail` of them."""
-    chunks = LogChunk.objects.filter(machine=machine).order_by("-first_line")
-    lines: list[tuple[int, bytes]] = []
-    for chunk in chunks.iterator(chunk_size=50):
-        if chunk.first_line + chunk.lines - 1 <= after or (tail is not None and len(lines) >= tail):
-            break
-        numbered = list(enumerate(zlib.decompress(bytes(chunk.data)).split(b"\n"), chunk.first_line))
-        lines = numbered + lines
-    lines = [line for line in lines if line[0] > after]
-    return lines if tail is None else lines[max(0, len(lines) - tail) :]
+def join_tokens() -> QuerySet[JoinToken]:
+    """The join tokens of the organisation in scope, each with `machines` (how many are here now that came with it) and
+    `pending` (how many called with it and are not registered)."""
+
+    def counted(state: str) -> Coalesce:
+        links = Link.objects.filter(join_token=OuterRef("id"), state=state).order_by().values("join_token")
+        number = links.annotate(number=Count("id")).values("number")
+        return Coalesce(Subquery(number, output_field=IntegerField()), 0)
+
+    return JoinToken.objects.annotate(machines=counted(Link.ESTABLISHED), pending=counted(Link.PENDING))
 
 
-LEVELS = ("debug", "info", "warn", "error")
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """A kernel log line taken apart; `level` is one of `LEVELS`, empty when the line says none."""
-
-    at: str
-    level: str
-    text: str
-
-
-def read_log_line(line: bytes) -> LogLine:
-    """Read a line as Talos sends it (JSON); anything else is shown as it came."""
-    try:
-        fields = json.loads(line)
-        text = str(fields["msg"]).split("\n")[0]
-        level = fields.get("talos-level")
-        return LogLine(str(fields.get("talos-time", "")), level if level in LEVELS else "", text)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return LogLine("", "", line.decode(errors="replace"))
+def search_join_tokens(rows: QuerySet[JoinToken], text: str) -> QuerySet[JoinToken]:
+    """Narrow by a text in the name. Raises ValueError for a text that no name has."""
+    if "\0" in text:
+        raise ValueError("a NUL character is in no name")
+    return rows.filter(name__icontains=text.strip())

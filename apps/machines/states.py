@@ -3,11 +3,10 @@
 Shapes are the closed list of `apps.reconcile.conditions.State`.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from apps.machines.models import JoinToken, Link, Machine, MachineObservation
-from apps.reconcile.conditions import State
+from apps.reconcile.conditions import Shown
 
 STALE_AFTER = timedelta(seconds=120)
 """Silence after which what a disconnected machine last said is shown as stale."""
@@ -15,15 +14,8 @@ STALE_AFTER = timedelta(seconds=120)
 ENDS_SOON = timedelta(days=3)
 """How long before its end a join token is shown as ending."""
 
-
-@dataclass(frozen=True)
-class Shown:
-    """A state as people see it."""
-
-    shape: State
-    word: str
-    sentence: str
-
+UNUSED_AFTER = timedelta(days=7)
+"""Age at which a join token that nobody used is worth a word."""
 
 _STAGES: dict[str, Shown] = {
     "booting": Shown("work", "Booting", "Talos is starting."),
@@ -75,6 +67,23 @@ def token_state(token: JoinToken, now: datetime) -> Shown:
     if token.expires_at is not None and token.expires_at - now < ENDS_SOON:
         return Shown("warn", "Ends soon", "This token expires within three days.")
     return Shown("ok", "Active", "Machines can join with this token.")
+
+
+def token_warnings(token: JoinToken, pending: int, now: datetime) -> list[str]:
+    """What a person should know of a join token, in sentences. `pending`: machines that called with it and are not
+    registered."""
+    shown, found = token_state(token, now), []
+    ended = shown.shape == "off"
+    if ended and token.is_default:
+        found.append("It is the default and over: make another token the default.")
+    if ended and pending:
+        whom = "1 machine that called with it is" if pending == 1 else f"{pending} machines that called with it are"
+        found.append(f"{whom} not registered, and refused from now on. Boot them with another token.")
+    if shown.shape == "warn":
+        found.append("It ends soon; machines that boot with it afterwards are refused. Move its end, or make another.")
+    if not ended and not token.use_count and now - token.created_at > UNUSED_AFTER:
+        found.append("No machine has joined with it so far. Revoke it if nobody needs it.")
+    return found
 
 
 def stale(observed: MachineObservation, now: datetime) -> bool:

@@ -24,6 +24,11 @@ def group(organisation_id: object, kind: str) -> str:
     return f"changes.{organisation_id}.{kind}"
 
 
+def object_group(kind: str, object_id: object) -> str:
+    """The channel group of one object, for those who watch nothing else. Its messages are those of `group`."""
+    return f"change.{kind}.{object_id}"
+
+
 async def relay() -> None:
     """Relay until cancelled. Reconnects by itself and then tells watchers that something may have been missed."""
     layer = get_channel_layer()
@@ -40,6 +45,7 @@ async def relay() -> None:
                     change = json.loads(notification.payload)
                     message = {"type": "changed", "kind": change["kind"], "id": change["id"]}
                     await layer.group_send(group(change["organisation"], change["kind"]), message)
+                    await layer.group_send(object_group(change["kind"], change["id"]), message)
         except (psycopg.Error, OSError) as error:
             log.warning("changes relay reconnects", error=str(error))
             again = True

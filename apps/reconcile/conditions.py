@@ -15,6 +15,15 @@ WORST_FIRST: tuple[State, ...] = ("bad", "ask", "warn", "wait", "work", "off", "
 
 
 @dataclass(frozen=True)
+class Shown:
+    """The state of an object as people see it: a shape of the interface, a word, a sentence."""
+
+    shape: State
+    word: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Condition:
     """One named fact of an object. `message` is a sentence for people; `since` an RFC 3339 stamp, set by `merge`."""
 

@@ -20,6 +20,7 @@ from omni.websockets import websocket_urls
 
 WATCH = "/api/v1/organisations/<slug>/<resource>/watch"
 LIVE = "/o/<slug>/live"
+TAILS = {"/o/<slug>/machines/<uuid>/events/tail", "/o/<slug>/machines/<uuid>/logs/tail"}
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ def http() -> dict[str, Route]:
 
 
 def websocket_names() -> set[str]:
-    """`WS ...`: a watch for each list, and what a page may hear of, for each kind."""
+    """`WS ...`: a watch for each list, what a page may hear of, for each kind, and what a machine says."""
     known = {f"/{_plain(str(pattern.pattern))}" for pattern in websocket_urls()}
-    assert known == {WATCH, LIVE}, "a websocket address is new; add its names here"
+    assert known == {WATCH, LIVE, *TAILS}, "a websocket address is new; add its names here"
     watches = {f"WS {WATCH.replace('<resource>', resource)}" for resource in watched()}
-    return watches | {f"WS {LIVE} {kind}" for kind in KINDS}
+    return watches | {f"WS {LIVE} {kind}" for kind in KINDS} | {f"WS {path}" for path in TAILS}
 
 
 async def grpc_methods() -> set[str]:

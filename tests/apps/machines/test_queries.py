@@ -1,15 +1,12 @@
 """Reading machines: search, counts, labels, log lines, and the number of queries for a list."""
 
-import json
-import zlib
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from apps.clusters.models import Cluster, ClusterMachine
 from apps.machines import queries, states
-from apps.machines.models import LogChunk, Machine, MachineObservation
+from apps.machines.models import Machine, MachineObservation
 from tests.apps.machines.desk import Desk
 
 
@@ -124,44 +121,3 @@ def test_labels_that_selectors_see(fleet: Desk) -> None:
     assert {"omni.sidero.dev/connected", "omni.sidero.dev/available"} <= labels.keys()
     assert "omni.sidero.dev/installed" not in labels
     assert "omni.sidero.dev/available" not in queries.labels_of(beta)
-
-
-@pytest.fixture
-def logged(desk: Desk) -> Machine:
-    """A machine with ten lines in three chunks."""
-    link, _ = desk.joined()
-    for first, count in ((1, 4), (5, 1), (6, 5)):
-        data = zlib.compress(b"\n".join(b"line %d" % n for n in range(first, first + count)))
-        desk.ask(
-            lambda first=first, count=count, data=data: LogChunk.new(
-                machine_id=link.machine_id, first_line=first, lines=count, at=timezone.now(), data=data
-            )
-        )
-    return desk.ask(Machine.objects.get)
-
-
-@pytest.mark.parametrize(
-    ("options", "numbers"),
-    [
-        ({}, range(1, 11)),
-        ({"tail": 3}, range(8, 11)),
-        ({"tail": 0}, []),
-        ({"tail": 100}, range(1, 11)),
-        ({"after": 4}, range(5, 11)),
-        ({"after": 7, "tail": 2}, range(9, 11)),
-        ({"after": 10}, []),
-        ({"after": 999}, []),
-    ],
-)
-def test_log_lines(desk: Desk, logged: Machine, options: dict[str, int], numbers: Any) -> None:
-    lines = desk.ask(lambda: queries.log_lines(logged, **options))
-    assert lines == [(n, b"line %d" % n) for n in numbers]
-
-
-def test_a_line_taken_apart() -> None:
-    line = {"msg": "[talos] up\nSUBSYSTEM=x\n", "talos-time": "2026-08-21T10:12:03.511Z", "talos-level": "warn"}
-    assert queries.read_log_line(json.dumps(line).encode()) == queries.LogLine(
-        "2026-08-21T10:12:03.511Z", "warn", "[talos] up"
-    )
-    for odd in (b"plain text", b"[]", b"3", b"{}", b'{"msg": 3}', b"\xff\xfe", b"[" * 10_000):
-        assert queries.read_log_line(odd).level == ""

@@ -1,0 +1,38 @@
+"""The states of members and API tokens: for each a shape of the interface, a word, and a sentence."""
+
+from datetime import datetime, timedelta
+
+from apps.accounts.models import ApiToken, Membership, User
+from apps.reconcile.conditions import Shown
+
+ENDS_SOON = timedelta(days=7)
+"""How long before its end a token is shown as ending."""
+
+
+def claimed(user: User) -> bool:
+    """Whether the person of an account has ever signed in, or can by a password."""
+    return user.last_login is not None or user.has_usable_password()
+
+
+def member_state(member: Membership, invited_until: datetime | None, now: datetime) -> Shown:
+    """Whether a member can act here. `invited_until` is the end of their unused sign-in link, if there is one."""
+    if not member.user.is_active:
+        return Shown("off", "Blocked", "This account may not sign in.")
+    if claimed(member.user):
+        return Shown("ok", "Active", "They have signed in and act with this role.")
+    if invited_until is not None and invited_until > now:
+        return Shown("ask", "Invited", "Their sign-in link was not used yet.")
+    return Shown("warn", "Link over", "They never signed in, and their sign-in link works no more. Make a new one.")
+
+
+def api_token_state(token: ApiToken, now: datetime) -> Shown:
+    """Whether a token can be used."""
+    if token.revoked_at is not None:
+        return Shown("off", "Revoked", "It opens nothing any more.")
+    if token.expires_at is not None and token.expires_at <= now:
+        return Shown("off", "Expired", "Its time is over.")
+    if token.expires_at is not None and token.expires_at - now < ENDS_SOON:
+        return Shown("warn", "Ends soon", "It expires within seven days. Make a new one before.")
+    if token.last_used_at is None:
+        return Shown("idle", "Not used yet", "Nothing has signed in with it so far.")
+    return Shown("ok", "Active", "It was used and works.")
