@@ -28,6 +28,15 @@ def begin(row: ClusterMachine, kind: str, generation: int, boot_id: str = "", ta
     return running
 
 
+def forgive_clock(row: ClusterMachine) -> None:
+    """Count what was tried later than now as tried now: the clock was set back since, and nothing waits that long."""
+    now = timezone.now()
+    Operation.objects.filter(cluster_machine=row, finished_at=None, tried_at__gt=now).update(tried_at=now)
+    if row.applied_at is not None and row.applied_at > now:
+        row.applied_at = now
+        row.save(update_fields=["applied_at"])
+
+
 def accepted(row: ClusterMachine) -> None:
     """Note that the machine took the call; what it does with it shows later."""
     Operation.objects.filter(cluster_machine=row, finished_at=None).update(target=ACCEPTED)

@@ -39,8 +39,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Seen:
+    """What was seen of a peer, by the steady clock: `at` its last packet, `shaken_at` its last handshake.
+
+    Engines tell the time of a handshake by the wall clock, which may be set at any moment.
+    """
+
     received: int
     at: float
+    handshake: float | None = None
+    shaken_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -125,10 +132,15 @@ class Monitor:
 
     def _alive(self, peer: PeerState, now: float, clock: float) -> bool:
         seen = self._seen.get(peer.public_key)
-        if seen is None or seen.received != peer.received:
-            seen = self._seen[peer.public_key] = _Seen(peer.received, clock)
-        handshake = peer.last_handshake
-        return handshake is not None and now - handshake < HANDSHAKE_AGE and clock - seen.at < SILENCE
+        if seen is None:  # it may have shaken hands long before we came
+            age = max(now - peer.last_handshake, 0.0) if peer.last_handshake else 0.0
+            seen = self._seen[peer.public_key] = _Seen(peer.received, clock, peer.last_handshake, clock - age)
+        if seen.received != peer.received:
+            seen.received, seen.at = peer.received, clock
+        if seen.handshake != peer.last_handshake:
+            seen.handshake, seen.shaken_at = peer.last_handshake, clock
+        shaken = seen.handshake is not None and clock - seen.shaken_at < HANDSHAKE_AGE
+        return shaken and clock - seen.at < SILENCE
 
     def _report(self, known: Known, peer: PeerState | None, up: bool, details: bool) -> None:
         fields: dict[str, object] = {}

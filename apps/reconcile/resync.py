@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from django.db import connection
-from django.utils import timezone
 
 from apps.reconcile.registry import OBJECTS
 from apps.tenants import lookups
@@ -28,8 +27,8 @@ def _hint_all(kind: str, organisation_id: UUID, ids: list[UUID]) -> None:
         cursor.execute(
             """
             INSERT INTO reconcile_outbox (kind, object_id, organisation_id, version, due_at, attempts, last_error)
-            SELECT %s, id, %s, 1, %s + make_interval(secs => %s * (n - 1) / %s), 0, ''
+            SELECT %s, id, %s, 1, statement_timestamp() + make_interval(secs => %s * (n - 1) / %s), 0, ''
             FROM unnest(%s::uuid[]) WITH ORDINALITY AS known(id, n) ON CONFLICT (kind, object_id) DO NOTHING
             """,
-            [kind, organisation_id, timezone.now(), RESYNC_SECONDS, max(len(ids), 1), ids],
+            [kind, organisation_id, RESYNC_SECONDS, max(len(ids), 1), ids],
         )

@@ -28,6 +28,7 @@ class Bench:
     name = "made up"
     monkeypatch: pytest.MonkeyPatch
     now: float = 1_000_000.0
+    step: float = 0.0  # by which the wall clock was set
     received: int = 0
     handshake: float | None = None
     endpoint: Endpoint | None = ENDPOINT
@@ -39,7 +40,7 @@ class Bench:
     broken: bool = False
 
     def __post_init__(self) -> None:
-        self.monkeypatch.setattr(time, "time", lambda: self.now)
+        self.monkeypatch.setattr(time, "time", lambda: self.now + self.step)
         self.monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.monkeypatch.setattr(module, "in_thread", self.thread)
         self.monkeypatch.setattr(joining, "remember_endpoints", self.stored.extend)
@@ -132,6 +133,21 @@ async def test_an_old_handshake_proves_nothing(bench: Bench) -> None:
     bench.now += HANDSHAKE_AGE
     bench.received += 32
     assert await bench.look() is False
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+async def test_a_clock_that_is_set_takes_nobody_down_and_keeps_nobody_up(bench: Bench, step: float) -> None:
+    await bench.hear()
+    bench.step = step
+    bench.received += 32
+    assert await bench.look() is True
+    bench.received += 32
+    assert await bench.look(HANDSHAKE_AGE) is False
+
+
+async def test_a_handshake_from_before_we_came_is_as_old_as_it_is(bench: Bench) -> None:
+    bench.handshake = bench.now - HANDSHAKE_AGE - 1
+    assert await bench.look(GRACE + 4) is False
 
 
 async def test_a_peer_that_left_is_down(bench: Bench) -> None:
