@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from apps.gateways.public import PublicPort
+from apps.gateways.upstream import on_socket
 from nodeagent import agent, tls
 from nodeagent.ports import AgentHello, AgentRefused
 from nodeagent.siderolink.server import SideroLinkServer
@@ -136,7 +137,7 @@ class Lab:
             services=[self.agents.add_to],
         )
         await server.start()
-        public = PublicPort(tls.server_context(self.identity), self.folder / "web.sock", path)
+        public = PublicPort(tls.server_context(self.identity), on_socket(self.folder / "web.sock"), on_socket(path))
         serving = asyncio.create_task(public.serve(HOST, self.port))
         await asyncio.sleep(0)  # it listens before it waits
         try:

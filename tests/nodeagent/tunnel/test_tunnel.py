@@ -17,6 +17,7 @@ from talos.gen.omni.agent_pb2 import Found, FromAgent, Hello, Lost, Piece, Refus
 from tests.nodeagent.tunnel.lab import (
     PATIENCE,
     TOKEN,
+    Handler,
     Lab,
     echo,
     lab,
@@ -37,6 +38,17 @@ async def carried(one: Lab, agent_id: str, host: str, port: int = API_PORT) -> A
 
 
 @contextlib.asynccontextmanager
+async def reached(one: Lab, handler: Handler, port: int = API_PORT) -> AsyncIterator[Stream]:
+    """A connection to a machine with this handler, through the agent `a-1`."""
+    async with (
+        machine(handler, port=port) as host,
+        one.connected(host) as agent_id,
+        carried(one, agent_id, host, port) as stream,
+    ):
+        yield stream
+
+
+@contextlib.asynccontextmanager
 async def stub(one: Lab) -> AsyncIterator[agent_pb2_grpc.AgentServiceStub]:
     """An agent made by hand, over grpcio: one that does as a test wants."""
     roots = grpc.ssl_channel_credentials(one.authority.crt)
@@ -54,12 +66,11 @@ async def test_bytes_go_both_ways_and_each_way_ends_by_itself() -> None:
         writer.write((await reader.read())[::-1])  # all of it: the end came through
         writer.write_eof()
 
-    async with lab() as one, machine(reverse) as host, one.connected(host) as agent_id:
-        async with carried(one, agent_id, host) as (reader, writer):
-            assert await reader.readexactly(6) == b"hello "
-            writer.write(b"abc")
-            writer.write_eof()
-            assert await reader.read() == b"cba"
+    async with lab() as one, reached(one, reverse) as (reader, writer):
+        assert await reader.readexactly(6) == b"hello "
+        writer.write(b"abc")
+        writer.write_eof()
+        assert await reader.read() == b"cba"
 
 
 async def test_a_machine_may_end_first_and_still_listen() -> None:
@@ -70,12 +81,11 @@ async def test_a_machine_may_end_first_and_still_listen() -> None:
         writer.write_eof()
         heard.set_result(await reader.read())
 
-    async with lab() as one, machine(greet) as host, one.connected(host) as agent_id:
-        async with carried(one, agent_id, host) as (reader, writer):
-            assert await reader.read() == b"that is all"
-            writer.write(b"understood")
-            writer.close()
-            assert await asyncio.wait_for(heard, PATIENCE) == b"understood"
+    async with lab() as one, reached(one, greet) as (reader, writer):
+        assert await reader.read() == b"that is all"
+        writer.write(b"understood")
+        writer.close()
+        assert await asyncio.wait_for(heard, PATIENCE) == b"understood"
 
 
 async def test_a_reset_is_a_reset_at_the_other_end() -> None:
@@ -83,11 +93,10 @@ async def test_a_reset_is_a_reset_at_the_other_end() -> None:
         await reader.read(1)
         session.reset(writer)
 
-    async with lab() as one, machine(reset) as host, one.connected(host) as agent_id:
-        async with carried(one, agent_id, host) as (reader, writer):
-            writer.write(b"x")
-            with pytest.raises(ConnectionResetError):
-                await reader.read()
+    async with lab() as one, reached(one, reset) as (reader, writer):
+        writer.write(b"x")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
 
 
 async def test_an_abort_here_is_a_reset_at_the_machine() -> None:
@@ -100,11 +109,10 @@ async def test_an_abort_here_is_a_reset_at_the_machine() -> None:
         except OSError as error:
             ended.set_result(error)
 
-    async with lab() as one, machine(listen) as host, one.connected(host) as agent_id:
-        async with carried(one, agent_id, host) as (reader, writer):
-            await reader.readexactly(1)
-            writer.transport.abort()
-            assert isinstance(await asyncio.wait_for(ended, PATIENCE), ConnectionResetError)
+    async with lab() as one, reached(one, listen) as (reader, writer):
+        await reader.readexactly(1)
+        writer.transport.abort()
+        assert isinstance(await asyncio.wait_for(ended, PATIENCE), ConnectionResetError)
 
 
 async def test_a_connection_that_nobody_holds_any_more_ends() -> None:
@@ -221,10 +229,9 @@ async def test_other_ports_are_never_dialled(port: int) -> None:
 
 
 async def test_the_kubernetes_port_is_dialled() -> None:
-    async with lab() as one, machine(echo, port=6443) as host, one.connected(host) as agent_id:
-        async with carried(one, agent_id, host, 6443) as (reader, writer):
-            writer.write(b"x")
-            assert await reader.readexactly(1) == b"x"
+    async with lab() as one, reached(one, echo, port=6443) as (reader, writer):
+        writer.write(b"x")
+        assert await reader.readexactly(1) == b"x"
 
 
 async def test_other_hosts_are_never_dialled() -> None:
@@ -248,16 +255,15 @@ async def test_an_agent_that_is_not_there() -> None:
 
 
 async def test_an_agent_turned_away_loses_everything_at_once() -> None:
-    async with lab() as one, machine(echo) as host, one.connected(host) as agent_id:
-        async with carried(one, agent_id, host) as (reader, writer):
-            writer.write(b"x")
-            await reader.readexactly(1)
-            one.agents.drop(agent_id, "its join token was revoked")
-            assert one.registry.told[-1] == ("disconnected", agent_id, "its join token was revoked")
-            with pytest.raises(ConnectionAbortedError, match="its join token was revoked"):
-                await reader.read()
-            with pytest.raises(OSError, match="not connected"):
-                await one.agents.dial(agent_id, host, API_PORT)
+    async with lab() as one, reached(one, echo) as (reader, writer):
+        writer.write(b"x")
+        await reader.readexactly(1)
+        one.agents.drop("a-1", "its join token was revoked")
+        assert one.registry.told[-1] == ("disconnected", "a-1", "its join token was revoked")
+        with pytest.raises(ConnectionAbortedError, match="its join token was revoked"):
+            await reader.read()
+        with pytest.raises(OSError, match="not connected"):
+            await one.agents.dial("a-1", "127.0.0.1", API_PORT)
 
 
 async def test_turned_away_while_it_is_let_in() -> None:
@@ -302,7 +308,7 @@ async def test_a_silent_agent_is_gone() -> None:
                 pass  # heartbeats
         assert await control.code() is grpc.StatusCode.UNAVAILABLE
         assert await control.details() == "nothing was heard of it for 0.3 s"
-        with pytest.raises(OSError, match="agent 'hand': nothing was heard of it for 0.3 s"):
+        with pytest.raises(OSError, match=r"agent 'hand': nothing was heard of it for 0.3 s"):
             await dialling
 
 
