@@ -84,6 +84,10 @@ class Boot:
         self.member: Member | None = None
         self.bootstrap_requested = asyncio.Event()
         self.overlay: str | None = None
+        self.carried: list[str] = []
+        """Virtual IPs that this machine has now."""
+        self.competing: dict[str, asyncio.Task[Any]] = {}
+        """Virtual IPs that it would take."""
         self.stage = Stage.BOOTING
         self.ready = False
         """Running, with nothing left to wait for."""
@@ -144,8 +148,8 @@ class Boot:
     @property
     def addresses(self) -> list[str]:
         """Everything this machine can be reached at, the best first."""
-        candidates = (self.overlay, self.machine.listen_address, self.machine.hardware.address)
-        return [address for address in candidates if address]
+        candidates = (self.overlay, self.machine.listen_address, self.machine.hardware.address, *self.carried)
+        return list(dict.fromkeys(address for address in candidates if address))
 
     @property
     def join(self) -> JoinConfig:
@@ -243,9 +247,22 @@ class Boot:
         )
 
     def publish_addresses(self) -> None:
-        self.publish(resources.addresses(self.machine.hardware, self.overlay, configured=self.config.complete))
+        configured = self.config.complete
+        self.publish(resources.addresses(self.machine.hardware, self.overlay, self.carried, configured=configured))
         self.put(types.HOSTNAME_STATUS, {"hostname": self.hostname})
         self.events.publish(events_pb2.AddressEvent(hostname=self.hostname, addresses=self.addresses))
+
+    def carry(self, virtual_ip: str) -> None:
+        """Have a virtual IP."""
+        self.carried.append(virtual_ip)
+        self.publish_addresses()
+
+    def drop(self, virtual_ip: str) -> None:
+        """Have it no more."""
+        if virtual_ip in self.carried:
+            self.carried.remove(virtual_ip)
+            self.store.remove(types.ADDRESS_STATUS, resources.virtual_address(virtual_ip))
+            self.publish_addresses()
 
     def publish_meta(self, key: int) -> None:
         name = f"0x{key:02x}"

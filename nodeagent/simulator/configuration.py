@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -128,6 +128,27 @@ class Configuration:
     @property
     def endpoint_host(self) -> str:
         return urlsplit(self.endpoint).hostname or ""
+
+    @property
+    def virtual_ips(self) -> tuple[str, ...]:
+        """Addresses that control planes share, of either form."""
+        devices = (self.machine.get("network") or _NOTHING).get("interfaces") or ()
+        legacy = [(device.get("vip") or _NOTHING).get("ip") for device in devices]
+        documents = [item.get("name") for item in self.documents if item.get("kind") == "Layer2VIPConfig"]
+        return tuple(dict.fromkeys(str(address) for address in (*legacy, *documents) if address))
+
+    @property
+    def kube_prism(self) -> bool:
+        """Whether nodes look for the Kubernetes API at every control plane they know, and not at the endpoint alone."""
+        features = self.machine.get("features") or _NOTHING
+        return bool(self._document("KubePrismConfig") or (features.get("kubePrism") or _NOTHING).get("enabled"))
+
+    @property
+    def kubernetes_subnets(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Of services and pods: addresses in them are never taken for the machine's own."""
+        network = self._document("KubeNetworkConfig") or self.cluster.get("network") or _NOTHING
+        services = network.get("serviceSubnets") or ["10.96.0.0/12"]
+        return tuple(ip_network(item) for item in (*services, *(network.get("podSubnets") or ["10.244.0.0/16"])))
 
     @property
     def dns_domain(self) -> str:

@@ -46,6 +46,8 @@ class EtcdCluster:
     term: int = 1
     index: int = 100
     objects: KubernetesObjects = field(default_factory=KubernetesObjects)
+    elections: dict[str, int] = field(default_factory=dict)
+    """Who won each election that members hold through their etcd, by its key: a lease, which a quorum keeps alive."""
 
     @property
     def has_quorum(self) -> bool:
@@ -60,6 +62,18 @@ class EtcdCluster:
         running = [id for id, member in self.members.items() if member.running]
         self.leader = candidate if candidate in running else min(running, default=0)
         self.term += 1
+
+    def expire_leases(self) -> None:
+        """Elections are lost with the winner, and all of them with the quorum."""
+        running = {id for id, member in self.members.items() if member.running} if self.has_quorum else set()
+        self.elections = {key: id for key, id in self.elections.items() if id in running}
+
+    def wins(self, key: str, id: int) -> bool:
+        """Whether a member holds an election, which it wins as soon as nobody does."""
+        member = self.members.get(id)
+        if member is None or not member.running or not self.has_quorum:
+            return False
+        return self.elections.setdefault(key, id) == id
 
     def require_quorum(self) -> None:
         if not self.has_quorum:
@@ -142,6 +156,27 @@ class EtcdRegistry:
         cluster.elect(secrets.choice(others))
         return cluster.members[cluster.leader].name
 
+    async def elected(self, fingerprint: str, key: str, id: int) -> None:
+        """Wait until a member holds an election."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._wins(fingerprint, key, id))
+
+    async def deposed(self, fingerprint: str, key: str, id: int) -> None:
+        """Wait until a member that held an election no longer does."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._wins(fingerprint, key, id))
+
+    async def resign(self, fingerprint: str, key: str, id: int) -> None:
+        """Give up an election, if the member holds it."""
+        cluster = self._clusters.get(fingerprint)
+        if cluster and cluster.elections.get(key) == id:
+            del cluster.elections[key]
+            await self._notify(cluster)
+
+    def _wins(self, fingerprint: str, key: str, id: int) -> bool:
+        cluster = self._clusters.get(fingerprint)
+        return cluster is not None and cluster.wins(key, id)
+
     def _can_take(self, fingerprint: str, name: str) -> bool:
         cluster = self._clusters.get(fingerprint)
         return cluster is not None and cluster.has_quorum
@@ -159,6 +194,7 @@ class EtcdRegistry:
     async def _notify(self, cluster: EtcdCluster) -> None:
         cluster.index += 1
         cluster.elect()
+        cluster.expire_leases()
         if not cluster.members:
             self._clusters.pop(cluster.fingerprint, None)
         async with self._changed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,7 +28,8 @@ class FleetOptions:
     """What the machines have in common.
 
     `api` is the URL of the control plane's machine API with its query, None for machines without SideroLink.
-    `listen_base` is the loopback address of the first machine; the others follow it. `state` is a folder for disks.
+    `listen_base` is the loopback address of the first machine; the others follow it, and machines without SideroLink
+    have no other network. `state` is a folder for disks.
     """
 
     machines: int = 1
@@ -90,6 +91,8 @@ class Fleet:
         listen = None
         if options.listen_base:
             listen = str(ipaddress.ip_address(options.listen_base) + index)
+            if not options.api:  # its own network is then all that it has
+                built = replace(built, address=listen)
         path = None
         if options.state:
             options.state.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -69,7 +70,16 @@ class KubernetesApi:
 
     def __init__(self, boot: Boot, cluster: EtcdCluster) -> None:
         self._boot, self._cluster = boot, cluster
-        config = boot.config
+        self._context = self._new_context()
+        self._port = boot.config.api_server_port or KUBERNETES_API_PORT
+        self.is_open = False
+
+    def renew_certificate(self) -> None:
+        """Show the names that the configuration asks for now."""
+        self._context = self._new_context()
+
+    def _new_context(self) -> ssl.SSLContext:
+        boot, config = self._boot, self._boot.config
         ca = config.kubernetes_ca
         assert ca is not None, "a control plane has the Kubernetes authority"
         domain = config.dns_domain
@@ -88,13 +98,14 @@ class KubernetesApi:
             [ip_address(name) for name in dict.fromkeys(names) if is_address(name)],
             [name for name in dict.fromkeys((*names, *fixed)) if name and not is_address(name)],
         )
-        self._context = server_context(identity, protocol="http/1.1", client_cas=[ca.crt], demand=False)
-        self._port = config.api_server_port or KUBERNETES_API_PORT
+        return server_context(identity, protocol="http/1.1", client_cas=[ca.crt], demand=False)
 
     async def open(self) -> None:
         await self._boot.ports.open(self._port, self._serve)
+        self.is_open = True
 
     async def close(self) -> None:
+        self.is_open = False
         await self._boot.ports.close(self._port)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from nodeagent.simulator import kubelet, kubernetes
+from nodeagent.simulator import apiaccess, kubelet, kubernetes, virtualip
 from nodeagent.simulator.configuration import Configuration, fingerprint
 from nodeagent.simulator.disk import EtcdData
 from nodeagent.simulator.etcd import EtcdError
@@ -35,6 +36,10 @@ async def start(boot: Boot) -> None:
 
 async def stop(boot: Boot) -> None:
     """Stop pods and services; the API stays."""
+    for competing in boot.competing.values():
+        competing.cancel()
+    await asyncio.gather(*boot.competing.values(), return_exceptions=True)
+    boot.competing.clear()
     for service in ("kubelet", "etcd", "trustd", "cri"):
         if boot.services.get(service):
             boot.services.stop(service)
@@ -53,7 +58,7 @@ def publish_identity(boot: Boot) -> None:
     boot.put(types.INFO, {"clusterId": config.cluster_id, "clusterName": config.cluster_name})
     boot.put(types.DISCOVERY_CONFIG, {"discoveryEnabled": True, "serviceClusterID": config.cluster_id})
     boot.put(types.NODENAME, {"nodename": boot.hostname, "hostnameVersion": "1"})
-    boot.put(types.NODE_IP, {"addresses": [boot.machine.hardware.address]})
+    boot.put(types.NODE_IP, {"addresses": [own] if (own := own_address(boot)) else []})
     os_ca = config.os_ca
     root: dict[str, Any] = {
         "token": config.machine_token,
@@ -71,13 +76,29 @@ def publish_identity(boot: Boot) -> None:
     )
 
 
+def own_address(boot: Boot) -> str:
+    """Where etcd and kubelet say that this node is; empty when Kubernetes' own networks hold all that it has."""
+    address = boot.machine.hardware.address
+    return "" if any(ip_address(address) in subnet for subnet in boot.config.kubernetes_subnets) else address
+
+
+async def _wait_for_own_address(boot: Boot, service: str) -> None:
+    if not own_address(boot):
+        boot.services.set(service, State.WAITING, "Waiting for an address outside of the Kubernetes networks")
+        await boot.until(lambda: bool(own_address(boot)))
+
+
 def _text(pem: bytes) -> str:
     return base64.b64encode(pem).decode()
 
 
 async def reconfigure(boot: Boot, old: Configuration) -> None:
-    """Follow a change of a running machine's configuration: labels, and another Kubernetes."""
+    """Follow a change of a running machine's configuration: labels, the endpoint, and another Kubernetes."""
     config = boot.config
+    if boot.kubernetes is not None and _api_names(config) != _api_names(old):
+        boot.kubernetes.renew_certificate()
+    if boot.services.up("etcd"):
+        _compete(boot)
     if config.kubelet_image != old.kubelet_image:
         boot.services.set("kubelet", State.STOPPING, "Sending SIGTERM")
         boot.spawn(_kubelet(boot), "kubelet")
@@ -88,7 +109,20 @@ async def reconfigure(boot: Boot, old: Configuration) -> None:
         kubelet.register_node(boot, cluster.objects, ready=True)
 
 
+def _api_names(config: Configuration) -> list[str]:
+    return [*config.api_server_sans, config.endpoint_host]
+
+
 # --- etcd
+
+
+def _compete(boot: Boot) -> None:
+    """Compete for the virtual IPs that the configuration names, and for no others."""
+    for address in boot.competing.keys() - set(boot.config.virtual_ips):
+        boot.competing.pop(address).cancel()
+    for address in boot.config.virtual_ips:
+        if address not in boot.competing:
+            boot.competing[address] = boot.spawn(virtualip.compete(boot, address), f"virtual IP {address}")
 
 
 async def _etcd(boot: Boot) -> None:
@@ -98,6 +132,7 @@ async def _etcd(boot: Boot) -> None:
     if authority is None:
         boot.services.set("etcd", State.FAILED, "no etcd authority in the configuration", healthy=False)
         return
+    await _wait_for_own_address(boot, "etcd")
     # Talos advertises no overlay address.
     cluster, name, address = fingerprint(authority.crt), boot.hostname, boot.machine.hardware.address
     boot.put(types.ETCD_SPEC, {"name": name, "advertisedAddresses": [address], "image": boot.config.etcd_image})
@@ -127,6 +162,7 @@ async def _etcd(boot: Boot) -> None:
     await asyncio.sleep(timings.etcd)
     boot.put(types.ETCD_MEMBER, {"memberID": f"{boot.member.id:016x}"})
     boot.services.set("etcd", State.RUNNING, "Health check successful", healthy=True)
+    _compete(boot)
     boot.spawn(_control_plane(boot), "control plane")
 
 
@@ -178,6 +214,7 @@ async def _kubelet(boot: Boot) -> None:
     """Run the kubelet, and register a node as soon as a Kubernetes API answers."""
     authority, timings = boot.config.kubernetes_ca, boot.machine.timings
     boot.services.set("kubelet", State.PREPARING, "Running pre state")
+    await _wait_for_own_address(boot, "kubelet")
     await asyncio.sleep(timings.kubelet)
     boot.services.set("kubelet", State.RUNNING, "Started task kubelet")
     boot.put(types.KUBELET_STATUS, {"image": boot.config.kubelet_image})
@@ -185,6 +222,7 @@ async def _kubelet(boot: Boot) -> None:
     if authority is None:
         return
     cluster = await boot.machine.world.kubernetes(fingerprint(authority.crt))
+    await apiaccess.reach(boot)
     boot.cluster = cluster
     kubelet.register_node(boot, cluster.objects, ready=False)
     boot.set_node_ready(False)

@@ -1,4 +1,4 @@
-"""TCP ports of a machine: open on its overlay address, and on an address of this host if it has one."""
+"""TCP ports of a machine: open on its overlay address, and on addresses of this host if it has any."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class Port:
 
     def __init__(self, number: int, handler: Handler) -> None:
         self.number = number
+        self.on_host = False
         self._handler = handler
         self._listener: Listener | None = None
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._servers: dict[str, asyncio.Server] = {}
+        self._connections: dict[asyncio.Task[None], str] = {}  # to the address of ours that was called
 
     async def accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str | None = None
@@ -31,7 +32,7 @@ class Port:
         """Serve one connection, whoever carries it."""
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        self._connections[task] = str((writer.get_extra_info("sockname") or ("",))[0])
         try:
             await self._handler(reader, writer, source or writer.get_extra_info("peername")[0])
         except OSError as error:  # errors of TLS and refused certificates included
@@ -39,13 +40,21 @@ class Port:
         except asyncio.CancelledError:
             pass  # the port was closed; asyncio would report the task it made for this connection
         finally:
-            self._connections.discard(task)
+            self._connections.pop(task, None)
             with contextlib.suppress(OSError):
                 writer.close()
 
     async def open_on_host(self, address: str) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self.accept, address, self.number)
+        if address not in self._servers:
+            self._servers[address] = await asyncio.start_server(self.accept, address, self.number)
+
+    def close_on_host(self, address: str) -> None:
+        """The address is another machine's from now on: connections to it are cut."""
+        if server := self._servers.pop(address, None):
+            server.close()
+        for connection, called in list(self._connections.items()):
+            if called == address:
+                connection.cancel()
 
     async def open_on_overlay(self, engine: Engine | None) -> None:
         """On this engine instead of the one before."""
@@ -56,13 +65,12 @@ class Port:
             self._listener = await engine.serve(self.number, self.accept)
 
     def drop_connections(self) -> None:
-        for connection in self._connections - {asyncio.current_task()}:
+        for connection in self._connections.keys() - {asyncio.current_task()}:
             connection.cancel()
 
     async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        for address in list(self._servers):
+            self._servers.pop(address).close()
         await self.open_on_overlay(None)
         connections = list(self._connections)
         self.drop_connections()
@@ -73,22 +81,38 @@ class Ports:
     """All open ports of one boot."""
 
     def __init__(self, host_address: str | None) -> None:
-        self._host_address = host_address
+        self._host_addresses = [host_address] if host_address else []
         self._engine: Engine | None = None
         self._open: dict[int, Port] = {}
 
     async def open(self, number: int, handler: Handler, *, on_host: bool = True) -> Port:
-        """Open a port on the overlay as long as there is one, and on the host's address unless told otherwise.
+        """Open a port on the overlay as long as there is one, and on the host's addresses unless told otherwise.
 
-        Opening it again keeps the first handler and only adds the host's address.
+        Opening it again keeps the first handler and only adds the host's addresses.
         """
         port = self._open.get(number)
         if port is None:
             port = self._open[number] = Port(number, handler)
             await port.open_on_overlay(self._engine)
-        if on_host and self._host_address:
-            await port.open_on_host(self._host_address)
+        if on_host:
+            port.on_host = True
+            for address in self._host_addresses:
+                await port.open_on_host(address)
         return port
+
+    async def take(self, address: str) -> None:
+        """Be reached at one more address of the host, on every port that is open there. Raises OSError."""
+        for port in list(self._open.values()):
+            if port.on_host:
+                await port.open_on_host(address)
+        self._host_addresses.append(address)
+
+    def give_up(self, address: str) -> None:
+        """Be no longer reached at an address, whether or not it was taken wholly."""
+        for port in self._open.values():
+            port.close_on_host(address)
+        if address in self._host_addresses:
+            self._host_addresses.remove(address)
 
     def find(self, number: int) -> Port | None:
         return self._open.get(number)

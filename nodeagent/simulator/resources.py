@@ -5,8 +5,9 @@ Each function gives (type, id, spec) triples; specs have the shape of the YAML f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
+from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING, Any
 
 from nodeagent.simulator.disk import Installation
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 Content = Iterator[tuple[ResourceType, str, Any]]
 
 LINK = "eth0"
-GATEWAY = "10.5.0.1"
+PREFIX = 16
+"""Length of the network of every machine."""
 
 #: Types that came with a release line.
 _SINCE: dict[ResourceType, tuple[int, int]] = {
@@ -243,7 +245,7 @@ def boot(boot_id: str, command_line: str, minor: tuple[int, int]) -> Content:
 
 
 def network(machine: Hardware) -> Content:
-    """The machine's own network: one Ethernet link with DHCP."""
+    """The machine's own network: one Ethernet link with DHCP, a network that it is part of, a gateway."""
     yield (
         t.LINK_STATUS,
         "lo",
@@ -280,13 +282,15 @@ def network(machine: Hardware) -> Content:
             "product": "Virtio network device",
         },
     )
+    subnet = ip_interface(f"{machine.address}/{PREFIX}").network
+    gateway = str(subnet[1])
     yield (
         t.ROUTE_STATUS,
-        f"inet4/{GATEWAY}//1024",
+        f"inet4/{gateway}//1024",
         {
             "family": "inet4",
             "dst": "",
-            "gateway": GATEWAY,
+            "gateway": gateway,
             "outLinkIndex": 2,
             "outLinkName": LINK,
             "table": "main",
@@ -294,6 +298,23 @@ def network(machine: Hardware) -> Content:
             "scope": "global",
             "type": "unicast",
             "protocol": "dhcp",
+        },
+    )
+    yield (
+        t.ROUTE_STATUS,
+        f"inet4//{subnet}/0",
+        {
+            "family": "inet4",
+            "dst": str(subnet),
+            "src": machine.address,
+            "gateway": "",
+            "outLinkIndex": 2,
+            "outLinkName": LINK,
+            "table": "main",
+            "priority": 0,
+            "scope": "link",
+            "type": "unicast",
+            "protocol": "kernel",
         },
     )
     yield t.RESOLVER_STATUS, "", {"dnsServers": ["1.1.1.1", "8.8.8.8"], "searchDomains": []}
@@ -305,13 +326,18 @@ def network(machine: Hardware) -> Content:
     )
 
 
-def addresses(machine: Hardware, overlay: str | None, *, configured: bool) -> Content:
-    """Node addresses; `overlay` is the machine's SideroLink address."""
-    own = f"{machine.address}/16"
-    links = {LINK: own}
+def virtual_address(address: str) -> str:
+    """The id of a virtual IP among the addresses of its link."""
+    return f"{LINK}/{address}/{ip_address(address).max_prefixlen}"
+
+
+def addresses(machine: Hardware, overlay: str | None, carried: Sequence[str], *, configured: bool) -> Content:
+    """Node addresses; `overlay` is the machine's SideroLink address, `carried` are the virtual IPs that it has now."""
+    own = f"{machine.address}/{PREFIX}"
+    held = [(LINK, own), *(tuple(virtual_address(item).split("/", 1)) for item in carried)]
     if overlay:
-        links["siderolink"] = f"{overlay}/64"
-    for link, address in links.items():
+        held.append(("siderolink", f"{overlay}/64"))
+    for link, address in held:
         yield (
             t.ADDRESS_STATUS,
             f"{link}/{address}",
@@ -323,7 +349,8 @@ def addresses(machine: Hardware, overlay: str | None, *, configured: bool) -> Co
                 "scope": "global",
             },
         )
-    sets = {"default": [own], "routed": [own], "current": list(links.values()), "accumulative": list(links.values())}
+    current = [address for _, address in held]
+    sets = {"default": [own], "routed": [own], "current": current, "accumulative": current}
     for name, members in sets.items():
         yield t.NODE_ADDRESS, name, {"addresses": members}
         if configured:
