@@ -55,7 +55,7 @@ async def probe(connect: Connect, authorities: Authorities, name: str) -> Found:
     except errors.NodeError as error:
         return Found(opens, error=str(error))
     except OSError as error:
-        return Found(opens, error=error.strerror or str(error) or type(error).__name__)
+        return Found(opens, error=errors.from_connection(name, "looking", error).detail)
 
 
 async def _look(connect: Connect, authorities: Authorities, name: str) -> Found:

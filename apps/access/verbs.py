@@ -27,6 +27,9 @@ VERBS: dict[str, str] = {
     "machine.remove": OPERATOR,
     "machine.logs": READER,
     "machine.events": READER,
+    "agent.list": READER,
+    "agent.accept": OPERATOR,  # what an agent found becomes a machine
+    "agent.remove": OPERATOR,
     "machine-class.list": READER,
     "machine-class.write": OPERATOR,
     "cluster.list": READER,

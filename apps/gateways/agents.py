@@ -93,13 +93,19 @@ class Agents:
         self._enrolled: dict[str, Enrolled] = {}
         self._connected: dict[str, _Connected] = {}
         self._ways: defaultdict[UUID, list[Way]] = defaultdict(list)  # to each machine
-        self._notes: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()  # what is noted of an agent is noted in order
+        self._notes: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        """What is noted of an agent is noted in order."""
         self._held: dict[UUID, UUID] = {}
         """Machines whose link this gateway holds, and whose they are."""
         self._settles: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._looks = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed: set[str] = set()
+
+    async def start(self) -> None:
+        """Take the links up that this gateway held before it was stopped; whoever reaches their machines takes them."""
+        for link in await in_thread(lambda: agents.start(self._gateway)):
+            self._arrived(link)
 
     async def run(self) -> None:
         """Look again and again at what is not certain, until cancelled."""

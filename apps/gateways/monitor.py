@@ -84,9 +84,11 @@ class Monitor:
         self._woke, self._silent, self._gone = woke, silent, gone
         self._started = time.monotonic()
         self._seen: dict[bytes, _Seen] = {}
-        self._up: dict[str, tuple[bool, UUID | None]] = {}
-        """Link to whether it is up and whose it was then: what is seen of a pending link is written nowhere."""
+        self._up: dict[str, tuple[bool, UUID | None, str]] = {}
+        """Link to whether it is up, whose it was then (what is seen of a pending link is written nowhere), and how."""
         self._counted: dict[str, _Count] = {}
+        self._news: set[str] = set()
+        """Links that came up since the last look: how they are carried is told then."""
         self._detailed = 0.0
         self.connected = 0
 
@@ -101,8 +103,9 @@ class Monitor:
 
     def up(self, known: Known) -> None:
         """The machine answered over its link just now: it need not wait for the next look to count as connected."""
-        if self._up.get(known.link.id) != (True, known.machine_id):
-            self._up[known.link.id] = True, known.machine_id
+        if self._up.get(known.link.id) != (True, known.machine_id, known.link.transport):
+            self._up[known.link.id] = True, known.machine_id, known.link.transport
+            self._news.add(known.link.id)
             came = {"connected": True, "connected_changed_at": datetime.now(UTC), "transport": known.link.transport}
             self._batcher.observe(known, came)
 
@@ -111,7 +114,8 @@ class Monitor:
         now, clock = time.time(), time.monotonic()
         details = clock - self._detailed >= DETAIL_INTERVAL
         peers = {peer.public_key: peer for peer in await self._engine.peers()}
-        connected = 0
+        connected, news = 0, self._news
+        self._news = set()
         for known in self._directory.all():
             peer = peers.get(base64.b64decode(known.link.public_key))
             if known.link.transport == "agent":
@@ -120,14 +124,16 @@ class Monitor:
                 up = peer is not None and self._alive(peer, now, clock)
             connected += up
             if up or known.link.id in self._up or clock - self._started >= GRACE:
-                self._report(known, peer, up, details)
+                self._report(known, peer, up, details or known.link.id in news)
         self.connected = connected
         await self._keep_endpoints(peers)
         if details:
             self._detailed = clock
             self._seen = {key: seen for key, seen in self._seen.items() if key in peers}
             self._up = {link_id: up for link_id, up in self._up.items() if self._directory.link(link_id)}
-            self._counted = {link_id: count for link_id, count in self._counted.items() if self._directory.link(link_id)}
+            self._counted = {
+                link_id: count for link_id, count in self._counted.items() if self._directory.link(link_id)
+            }
             await self._drop_pending()
 
     def _alive(self, peer: PeerState, now: float, clock: float) -> bool:
@@ -144,8 +150,8 @@ class Monitor:
 
     def _report(self, known: Known, peer: PeerState | None, up: bool, details: bool) -> None:
         fields: dict[str, object] = {}
-        if self._up.get(known.link.id) != (up, known.machine_id):
-            self._up[known.link.id] = up, known.machine_id
+        if self._up.get(known.link.id) != (up, known.machine_id, known.link.transport):
+            self._up[known.link.id] = up, known.machine_id, known.link.transport
             fields |= {"connected": up, "connected_changed_at": datetime.now(UTC)}
             (self._woke if up else self._silent)(known.link.id)
         if fields or details:
@@ -196,7 +202,7 @@ class Monitor:
         silent = [
             (known.organisation_id, known.link_id)
             for known in self._directory.all()
-            if known.machine_id is None and self._up.get(known.link.id) != (True, None)
+            if known.machine_id is None and not self._up.get(known.link.id, (False,))[0]
         ]
         for link_id in await in_thread(lambda: joining.drop_stale_pending(silent, PENDING_LIFE)):
             self._gone(str(link_id))

@@ -141,6 +141,7 @@ async def run(settings: Settings) -> None:
         ending.push_async_callback(links.stop)
         ending.push_async_callback(sessions.close)
         ending.push_async_callback(agents.close)
+        await agents.start()
         await links.start()  # restores peers, then listens on the overlay and on grpc.sock
         dialled = await dial.serve(settings.run / "gateway.sock", dialing.dial)
         ending.callback(dialled.close)

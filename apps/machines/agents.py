@@ -144,8 +144,9 @@ def note_disconnected(agent: Enrolled, gateway: str, reason: str) -> None:
             changed("agent", agent.id, agent.organisation_id)
 
 
-def forget_connections(gateway: str) -> None:
-    """This gateway starts: no agent is connected to it yet, whatever was noted before."""
+def start(gateway: str) -> list[Link]:
+    """A gateway starts: no agent is connected to it yet, whatever was noted before. The agent links it held last."""
+    links: list[Link] = []
     for organisation_id in lookups.organisations():
         with tenant_scope(organisation_id):
             rows = AgentObservation.objects.filter(gateway=gateway, connected=True)
@@ -153,6 +154,10 @@ def forget_connections(gateway: str) -> None:
             rows.update(connected=False, connected_changed_at=timezone.now(), problem="the server was restarted")
             for agent_id in stale:
                 changed("agent", agent_id, organisation_id)
+            held = Link.objects.filter(transport=Link.AGENT, gateway=gateway)
+            held.update(alive=False)
+            links += held.all()
+    return links
 
 
 def hold(organisation_id: UUID, machine_id: UUID, gateway: str, runs: Callable[[str], bool]) -> Link | None:
