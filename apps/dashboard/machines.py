@@ -1,9 +1,9 @@
 """Pages of machines: the list, one machine, joining."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
+from uuid import uuid4
 
 from django.conf import settings
 from django.contrib import messages
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from apps.access.check import allowed
 from apps.dashboard.history_parts import SHORT_EVENTS, SHORT_LINES, event_view, log_view
-from apps.dashboard.page import PageRequest, headings, in_order, page, show, start_of
+from apps.dashboard.page import PageRequest, drops, headings, in_order, page, show, start_of
 from apps.machines import actions, queries, states
 from apps.machines.history import EventFilter, LogFilter
 from apps.machines.joinpage import join_arguments
@@ -23,9 +23,6 @@ from apps.reconcile.conditions import Shown
 from nodeagent.inventory import node_addresses
 
 ROWS = 50
-LONGEST_DAYS = 4
-"""Digits of the days that a token may live."""
-
 VIEWS = (("", "All", "all"), ("free=yes state=free", "Free", "free"), ("state=ready", "Running", "ready"),
          ("state=degraded", "Degraded", "degraded"), ("state=off", "Not connected", "off"))  # fmt: skip
 """Saved views: query, title, key of the count."""
@@ -86,6 +83,7 @@ def machine_list(request: PageRequest) -> HttpResponse:
         "sort": sort,
         "error": error,
         "total": total,
+        "drops": [] if window or error else drops(lambda text: queries.search(queries.machines(), text).count(), query),
         "more": urlencode({"q": query, "sort": sort, "from": more}) if more < total else "",
         "counts": queries.counts(),
         "views": VIEWS,
@@ -216,6 +214,7 @@ def join(request: PageRequest) -> HttpResponse:
         "tunnel": tunnel,
         "join": join_arguments("●●●●●●", tunnel) if chosen else None,
         "can_create": allowed(request.actor, "join-token.create"),
+        "once": uuid4().hex,
         "config": settings.CONFIG,
         "arrived": [row_of(machine) for machine in queries.machines().order_by("-created_at")[:6]],
         "links": [
@@ -249,44 +248,3 @@ def join_secret(request: PageRequest, token_id: str, form: str) -> HttpResponse:
     join = join_arguments(actions.reveal_join_token(request.actor, row), request.GET.get("tunnel") == "on")
     text = join.kernel_arguments if form == "arguments" else join.documents
     return HttpResponse(text, content_type="text/plain", headers={"Cache-Control": "no-store"})
-
-
-@page("join-token.create")
-def join_token_create(request: PageRequest) -> HttpResponse:
-    """Make a join token from the form of the join page."""
-    if request.method == "POST":
-        try:
-            expires = _expiry(request.POST.get("days", ""))
-            made = actions.create_join_token(request.actor, request.POST.get("name", ""), expires)
-            return redirect(f"{_join_url(request)}?token={made.row.id}")
-        except ValidationError as error:
-            messages.error(request, " ".join(error.messages))
-    return redirect("join", request.organisation.slug)
-
-
-def _expiry(days: str) -> datetime | None:
-    """The time after so many days; None, which is never, for nothing and 0. Raises ValidationError."""
-    if days and not (days.isdecimal() and len(days) <= LONGEST_DAYS):
-        raise ValidationError(f"“{days[:20]}” is no number of days; no token was made.")
-    return timezone.now() + timedelta(days=int(days)) if int(days or 0) else None
-
-
-@page("join-token.update")
-def join_token_change(request: PageRequest, token_id: str, act: str) -> HttpResponse:
-    """Revoke a join token, or make it the default."""
-    row = JoinToken.objects.filter(id=token_id).first()
-    if row is None:
-        raise Http404("no such join token")
-    if request.method == "POST":
-        try:
-            if act == "revoke":
-                actions.revoke_join_token(request.actor, row)
-            else:
-                actions.update_join_token(request.actor, row, make_default=True)
-        except ValidationError as error:
-            messages.error(request, " ".join(error.messages))
-    return redirect("join", request.organisation.slug)
-
-
-def _join_url(request: PageRequest) -> str:
-    return f"/o/{request.organisation.slug}/join"

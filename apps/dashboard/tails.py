@@ -9,11 +9,11 @@ import contextlib
 import json
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.core.exceptions import ValidationError
-from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils import timezone
 
@@ -55,12 +55,12 @@ class Part:
 
 
 class Tail(AsyncWebsocketConsumer):
-    """`/o/<slug>/machines/<uuid>/.../tail?after=...` with the page's filters. Messages are `Part`s, the first at once."""
+    """`/o/<slug>/machines/<uuid>/.../tail?after=...`, with filters. Messages are `Part`s, the first at once."""
 
     kind: ClassVar[str]
     verb: ClassVar[str]
 
-    def begin(self, given: QueryDict) -> None:
+    def begin(self, given: dict[str, str]) -> None:
         """Read filters and `after`. Raises ValidationError, ValueError."""
         raise NotImplementedError
 
@@ -73,7 +73,7 @@ class Tail(AsyncWebsocketConsumer):
         self._joined: list[str] = []
         await self.accept()
         try:
-            self.begin(QueryDict(self.scope["query_string"]))
+            self.begin(dict(parse_qsl(self.scope["query_string"].decode("latin-1"))))
             await in_thread(self._find)
         except (ValidationError, ValueError):
             await self.close(code=WRONG)
@@ -153,12 +153,12 @@ class LogTail(Tail):
 
     kind, verb = "machine-log", "machine.logs"
 
-    def begin(self, given: QueryDict) -> None:
+    def begin(self, given: dict[str, str]) -> None:
         after = given.get("after", "0")
         if not after.isdecimal() or len(after) > 12:
             raise ValueError(after)
         self.after = int(after)
-        self.wanted = replace(LogFilter.read(given.dict(), timezone.now()), since=None)
+        self.wanted = replace(LogFilter.read(given, timezone.now()), since=None)
 
     def part(self, machine: Machine) -> Part:
         page = log(machine, self.wanted, LINES, self.after)
@@ -173,9 +173,9 @@ class EventTail(Tail):
 
     kind, verb = "machine-event", "machine.events"
 
-    def begin(self, given: QueryDict) -> None:
+    def begin(self, given: dict[str, str]) -> None:
         self.after = UUID(given["after"]) if given.get("after") else None
-        self.wanted = replace(EventFilter.read(given.dict(), timezone.now()), since=None)
+        self.wanted = replace(EventFilter.read(given, timezone.now()), since=None)
 
     def part(self, machine: Machine) -> Part:
         rows = events(machine, self.wanted, LINES, self.after)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.dashboard import audit, clusters, history, home, jump, machines, settings, templates_page
+from apps.dashboard import audit, clusters, history, home, join_tokens, jump, machines, people, settings, templates_page
 
 urlpatterns = [
     path("o/<slug:slug>/", home.fleet_home, name="home-page"),
@@ -47,7 +47,26 @@ urlpatterns = [
     path("o/<slug:slug>/machines/<uuid:uuid>/remove", machines.machine_remove, name="machine-remove"),
     path("o/<slug:slug>/join", machines.join, name="join"),
     path("o/<slug:slug>/join/arriving", machines.arriving, name="arriving"),
-    path("o/<slug:slug>/join/tokens", machines.join_token_create, name="join-token-create"),
-    path("o/<slug:slug>/join/tokens/<uuid:token_id>/<slug:act>", machines.join_token_change, name="join-token-change"),
+    path("o/<slug:slug>/join-tokens", join_tokens.join_tokens, name="join-tokens"),
+    path("o/<slug:slug>/join-tokens/new", join_tokens.join_token_create, name="join-token-create"),
+    path("o/<slug:slug>/join-tokens/<uuid:token_id>", join_tokens.join_token, name="join-token"),
+    path("o/<slug:slug>/join-tokens/<uuid:token_id>/edit", join_tokens.join_token_edit, name="join-token-edit"),
+    path(
+        "o/<slug:slug>/join-tokens/<uuid:token_id>/act/<slug:act>",
+        join_tokens.join_token_change,
+        name="join-token-change",
+    ),
+    path("o/<slug:slug>/members", people.members, name="members"),
+    path("o/<slug:slug>/members/count", people.member_count, name="member-count"),
+    path("o/<slug:slug>/members/invite", people.member_invite, name="member-invite"),
+    path("o/<slug:slug>/members/<uuid:member_id>/row", people.member_row, name="member-row"),
+    path("o/<slug:slug>/members/<uuid:member_id>/link", people.member_link, name="member-link"),
+    path("o/<slug:slug>/members/<uuid:member_id>/role", people.member_role, name="member-role"),
+    path("o/<slug:slug>/members/<uuid:member_id>/remove", people.member_remove, name="member-remove"),
+    path("o/<slug:slug>/api-tokens", people.api_tokens, name="api-tokens"),
+    path("o/<slug:slug>/api-tokens/count", people.api_token_count, name="api-token-count"),
+    path("o/<slug:slug>/api-tokens/new", people.api_token_create, name="api-token-create"),
+    path("o/<slug:slug>/api-tokens/<uuid:token_id>/row", people.api_token_row, name="api-token-row"),
+    path("o/<slug:slug>/api-tokens/<uuid:token_id>/revoke", people.api_token_revoke, name="api-token-revoke"),
     path("o/<slug:slug>/join/secret/<uuid:token_id>/<slug:form>", machines.join_secret, name="join-secret"),
 ]

@@ -174,7 +174,7 @@ def log(machine: Machine, wanted: LogFilter, limit: int, after: int = 0, before:
 
 def log_lines(machine: Machine, tail: int | None = None, after: int = 0) -> list[tuple[int, bytes]]:
     """Lines as the machine sent them, with their numbers: those behind `after`, at most the last `tail` of them."""
-    lines = []
+    lines: list[tuple[int, bytes]] = []
     for item in backwards(machine, after):
         if tail is not None and len(lines) >= tail:
             break

@@ -73,7 +73,8 @@ class Tenant:
 def fill(path: str, slug: str, ids: dict[str, str]) -> str:
     resource = [*path.removeprefix("/api/v1/organisations").removeprefix("/o").split("/"), "", ""][2]
     key = ids.get(resource, "")
-    known = {"slug": slug, "id": key, "name": key, "uuid": ids["machines"], "token_id": ids["join-tokens"]}
+    known = {"slug": slug, "id": key, "name": key, "uuid": ids["machines"], "token_id": key or ids["join-tokens"]}
+    known |= {"member_id": key}
     known |= {"act": "revoke", "form": "token", "secret": "0" * 64, "token": "0" * 64}
     return re.sub(r"<(\w+)>", lambda match: known[match[1]], path)
 
