@@ -5,7 +5,7 @@ import itertools
 import logging
 from dataclasses import dataclass
 
-from nodeagent.dial import Stream, join
+from nodeagent.dial import Dial, Stream, join
 from nodeagent.wireguard.engine import Engine, Listener
 
 APISERVER_PORT = 6443
@@ -26,10 +26,11 @@ class Backends:
 class Balancer:
     """Relays connections of a cluster's machines to a control plane that answers, in turn."""
 
-    def __init__(self, engine: Engine, port: int, backends: Backends) -> None:
+    def __init__(self, engine: Engine, dial: Dial, port: int, backends: Backends) -> None:
+        """Listens on the overlay of `engine`; control planes are reached by `dial`, wherever their links are held."""
         self.port = port
         self.backends = backends
-        self._engine = engine
+        self._engine, self._dial = engine, dial
         self._turn = itertools.count()
         self._listener: Listener | None = None
 
@@ -55,7 +56,8 @@ class Balancer:
         for offset in range(len(addresses)):
             address = addresses[(start + offset) % len(addresses)]
             try:
-                return await self._engine.dial(address, APISERVER_PORT, DIAL_TIMEOUT)
+                async with asyncio.timeout(DIAL_TIMEOUT):
+                    return await self._dial(address, APISERVER_PORT)
             except (OSError, TimeoutError) as error:
                 log.debug("balancer %d: control plane %s does not answer: %s", self.port, address, error)
         return None

@@ -3,13 +3,17 @@
 grpcio accepts only connections that it makes itself, so connections from elsewhere are relayed to a unix socket of its
 own. The relaying end is bound to an abstract name that holds scheme and address of the caller; the server reads it as
 `context.peer()`. The socket lies in a private folder: nobody else can connect and claim a name.
+
+Between hosts the relaying end says it in a first line instead, on a connection that only our own processes can make.
 """
 
 import asyncio
 import itertools
+import json
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -46,3 +50,19 @@ def caller_of(peer: object) -> Caller | None:
     if len(parts) != 5 or parts[0] != _PREFIX or not parts[3].isdecimal():
         return None
     return Caller(parts[1], parts[2], int(parts[3]))
+
+
+async def announce(caller: Caller, writer: asyncio.StreamWriter) -> None:
+    """Say in a first line for whom the connection is."""
+    writer.write(json.dumps(asdict(caller)).encode() + b"\n")
+    await writer.drain()
+
+
+async def announced(reader: asyncio.StreamReader) -> Caller:
+    """Read what `announce` said. Raises ValueError."""
+    try:
+        told = json.loads(await reader.readline())
+        address = ip_address(told["address"])
+        return Caller("https" if told["scheme"] == "https" else "http", str(address), int(told["port"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a connection without a caller: {error}") from None

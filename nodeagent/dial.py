@@ -17,6 +17,11 @@ from nodeagent.internal import Handler, Stream
 Dial = Callable[[str, int], Awaitable[Stream]]
 """Opens a connection to (overlay address, port). Raises OSError or TimeoutError."""
 
+
+class NoWay(OSError):
+    """The gateway was reached, and says why the machine is not."""
+
+
 CHUNK = 64 * 1024
 
 
@@ -58,7 +63,7 @@ async def serve_internal(host: str, port: int, identity: internal.Identity, dial
 
 
 async def through(path: Path, address: str, port: int, timeout: float = 15) -> Stream:
-    """A connection to a machine by way of the gateway's socket. Raises OSError with the gateway's reason."""
+    """A connection to a machine by way of the gateway's socket. Raises `NoWay`, or OSError when there is no gateway."""
     return await _ask(asyncio.open_unix_connection(str(path)), {"address": address, "port": port}, timeout)
 
 
@@ -115,7 +120,7 @@ async def _ask(connecting: Awaitable[Stream], request: dict[str, object], timeou
             raise OSError("the gateway closed the connection without an answer")
         error = json.loads(answer).get("error")
         if error:
-            raise OSError(error)
+            raise NoWay(error)
     except BaseException:
         writer.close()
         raise

@@ -67,7 +67,11 @@ class LinkRegistry(Protocol):
         ...
 
     async def links(self) -> list[Link]:
-        """Every stored link over WireGuard, to restore peers at start."""
+        """Every stored link over WireGuard, to restore peers at start; one with a `last_endpoint` is called there."""
+        ...
+
+    async def tunnelled(self, virtual_address: str) -> Link | None:
+        """The stored link with this virtual address, spelt in any way; it may be new here."""
         ...
 
 

@@ -14,6 +14,8 @@ app.conf.update(
     broker_url=Config.from_env().redis_url or "memory://localhost/",
     broker_transport_options={"polling_interval": 0.01},  # memory:// asks once a second otherwise
     broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,  # a worker outlives its broker, however long that is away
+    task_publish_retry=False,  # the dispatcher announces again by itself
     task_ignore_result=True,
     worker_hijack_root_logger=False,
     worker_prefetch_multiplier=1,

@@ -109,6 +109,11 @@ class Config:
         return Path(self.kek_file) if self.kek_file else self.key_folder / "kek"
 
     @property
+    def name(self) -> str:
+        """The gateway's name: as told, or that of this host."""
+        return self.gateway_name or re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:63]
+
+    @property
     def internal_address(self) -> str:
         """HOST:PORT at which other hosts reach `internal`; empty when it is not open."""
         if not self.internal:

@@ -2,6 +2,7 @@
 
 import socket
 from ipaddress import ip_address
+from pathlib import Path
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -34,15 +35,15 @@ def metrics(request: HttpRequest) -> HttpResponse:
     address = request.META.get("REMOTE_ADDR") or ""
     if address and not ip_address(address).is_private:
         return HttpResponse("metrics are for callers on private networks\n", status=403, content_type="text/plain")
-    return HttpResponse(generate_latest() + _of_gateway(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(generate_latest() + gateway_metrics(settings.CONFIG.run), content_type=CONTENT_TYPE_LATEST)
 
 
-def _of_gateway() -> bytes:
-    """The numbers of the gateway on this machine; nothing while there is none."""
+def gateway_metrics(run: Path) -> bytes:
+    """The numbers of the gateway with this folder of sockets; nothing while there is none."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(2)
         try:
-            connection.connect(str(settings.CONFIG.run / "metrics.sock"))
+            connection.connect(str(run / "metrics.sock"))
             return b"".join(iter(lambda: connection.recv(65536), b""))
         except OSError:
             return b""

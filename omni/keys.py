@@ -27,12 +27,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nodeagent import internal
 from nodeagent.internal import Identity
-from omni.config import Config, split_address
+from omni.config import Config, ConfigError, split_address
 
 CA_YEARS, SERVER_DAYS, RENEW_DAYS = 10, 397, 30
 
 
-class KeysMissing(RuntimeError):
+class KeysMissing(ConfigError):
     """A file that the installation is known by is not there; the text says which and what to do."""
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -53,6 +54,8 @@ class Tree:
 
     def __init__(self, config: Config, database: Postgres | None, log_file: Path | None) -> None:
         self.config, self._database = config, database
+        # A name that outlives this host's: containers get another one each time, and links are held under it.
+        config = replace(config, gateway_name=config.gateway_name or "serve")
         self._environment = child.environment() | config.to_env()
         self._log_file = log_file
         self._keepers: list[asyncio.Task[None]] = []

@@ -1,13 +1,19 @@
 """The HTTP server of the web process, which learns from the gateway who called."""
 
 import asyncio
+import contextlib
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from nodeagent.caller import Caller, caller_of
+from nodeagent import internal
+from nodeagent.caller import Caller, announced, caller_of
+from nodeagent.dial import join
+from nodeagent.internal import Identity
 
 
 class RelayedHttp(HttpToolsProtocol):
@@ -36,22 +42,47 @@ def _caller(transport: asyncio.Transport) -> Caller | None:
     return caller_of(text.lstrip("\0")) if isinstance(text, str) else None
 
 
-def server(socket: Path | None = None, host: str = "", port: int = 0) -> uvicorn.Server:
-    """A server of `omni.asgi` on a unix socket or an address. `await server(...).serve()` handles signals itself."""
+def server(trusted_proxies: Sequence[str]) -> uvicorn.Server:
+    """A server of `omni.asgi`; `await server(...).serve(sockets)` handles signals itself.
+
+    Whom a connection comes from is known from its relay or its address; only `trusted_proxies`, addresses or networks,
+    may say that they speak for somebody else.
+    """
     return uvicorn.Server(
         uvicorn.Config(
             "omni.asgi:application",
-            uds=str(socket) if socket else None,
-            host=host or "127.0.0.1",
-            port=port,
             http=RelayedHttp,
             ws=RelayedWebSocket,
             lifespan="on",
             log_config=None,
             access_log=False,
-            proxy_headers=False,
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=list(trusted_proxies),
             server_header=False,
             ws_max_size=1 << 20,
             timeout_graceful_shutdown=3,
         )
     )
+
+
+def unix_socket(path: Path) -> socket.socket:
+    """A listening socket for relays on this host."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(1024)
+    return listener
+
+
+async def take_relayed(host: str, port: int, identity: Identity, target: Path) -> asyncio.Server:
+    """Take connections that gateways on other hosts relay, and hand them to the socket `target` as relays here do."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            async with asyncio.timeout(internal.CONNECT_TIMEOUT):
+                caller = await announced(reader)
+                upstream = await asyncio.open_unix_connection(sock=await caller.connect(target))
+            await join((reader, writer), upstream)
+        writer.close()
+
+    return await internal.listen(host, port, identity, relay)

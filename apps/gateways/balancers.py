@@ -9,6 +9,7 @@ from apps.tenants import lookups
 from apps.tenants.scope import tenant_scope
 from apps.tenants.threads import in_thread
 from nodeagent.balancer import Backends, Balancer
+from nodeagent.dial import Dial
 from nodeagent.wireguard.engine import Engine
 
 INTERVAL = 10.0
@@ -20,8 +21,8 @@ log = logging.getLogger(__name__)
 class Balancers:
     """The open balancers of this gateway."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, dial: Dial) -> None:
+        self._engine, self._dial = engine, dial
         self._open: dict[int, Balancer] = {}
         self._look = asyncio.Event()
 
@@ -51,7 +52,7 @@ class Balancers:
             if port in self._open:
                 self._open[port].backends = backends
                 continue
-            balancer = Balancer(self._engine, port, backends)
+            balancer = Balancer(self._engine, self._dial, port, backends)
             try:
                 await balancer.open()
             except OSError as error:

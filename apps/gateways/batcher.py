@@ -82,9 +82,10 @@ class _Said:
 class Batcher:
     """Takes observations at any time and writes them from `run`. Implements the event and log sinks of links."""
 
-    def __init__(self, dsn: str, directory: Directory) -> None:
+    def __init__(self, dsn: str, directory: Directory, gateway: str = "") -> None:
+        """`gateway` is this one's name: of machines whose links another one holds nothing is overwritten."""
         self._pool = AsyncConnectionPool(dsn, min_size=1, max_size=2, open=False, kwargs={"autocommit": True})
-        self._directory = directory
+        self._directory, self._gateway = directory, gateway
         self._gathered: dict[UUID, _Gathered] = {}
         self._told: dict[UUID, dict[str, Any]] = {}
         self._waiting: dict[str, list[_Said]] = {}
@@ -112,6 +113,14 @@ class Batcher:
             for memory in (self._gathered, self._told, self._next_line, self._last_event):
                 memory.pop(known.machine_id, None)
         self._let_go()
+
+    def release(self, known: Known) -> None:
+        """Another gateway follows the machine now: what is remembered of it here is not true for long."""
+        if known.machine_id is not None:
+            for memory in (self._told, self._next_line, self._last_event):
+                memory.pop(known.machine_id, None)
+            if gathered := self._gathered.get(known.machine_id):
+                gathered.fields.clear()
 
     async def event(self, address: str, event_id: str, actor_id: str, payload: Message | None, type_url: str) -> None:
         """Take one event (`nodeagent.ports.EventSink`). Events of a pending machine wait for its registration."""
@@ -220,7 +229,7 @@ class Batcher:
         """Write what an organisation's machines said; what one of them said is left out when it cannot be stored."""
         try:
             batches = [await self._batch(connection, machine_id, gathered) for machine_id, gathered in taken.items()]
-            await rows.write(connection, organisation_id, batches)
+            await rows.write(connection, organisation_id, batches, self._gateway)
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, ValueError, TypeError) as error:
             for machine_id in taken:
                 self._next_line.pop(machine_id, None)

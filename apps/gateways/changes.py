@@ -3,33 +3,48 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
 import psycopg
-from django.db import DatabaseError
 
 from apps.reconcile.outbox import CHANGES_CHANNEL
 
 log = logging.getLogger(__name__)
 
 
+KEEPALIVE: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""A dead network is noticed within half a minute."""
+
 RETRY = 1.0
 """Seconds between tries to connect."""
 
 
-async def follow_changes(dsn: str, heard: Callable[[str, str], None], missed: Callable[[], Awaitable[None]]) -> None:
-    """Call `heard(kind, object id)` for every change until cancelled; the connection is made again when it breaks.
+@dataclass(frozen=True)
+class Change:
+    """What changed. `by` names the gateway that made the change, for links."""
 
-    `missed` is awaited whenever listening begins: what changed before was heard by nobody.
+    kind: str
+    id: UUID
+    organisation: UUID
+    by: str = ""
+
+
+async def follow_changes(dsn: str, heard: Callable[[Change], None], missed: Callable[[], None]) -> None:
+    """Call `heard` for every change until cancelled; the connection is made again when it breaks.
+
+    `missed` is called whenever listening begins: what changed before was heard by nobody.
     """
     while True:
         try:
-            async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, **KEEPALIVE) as connection:
                 await connection.execute(f"LISTEN {CHANGES_CHANNEL}")
-                await missed()
+                missed()
                 async for note in connection.notifies():
-                    change = json.loads(note.payload)
-                    heard(change["kind"], change["id"])
-        except (psycopg.Error, DatabaseError, OSError) as error:
+                    told = json.loads(note.payload)
+                    heard(Change(told["kind"], UUID(told["id"]), UUID(told["organisation"]), told.get("by", "")))
+        except (psycopg.Error, OSError) as error:
             log.warning("changes cannot be heard, trying again: %s", error)
         await asyncio.sleep(RETRY)

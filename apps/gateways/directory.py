@@ -1,7 +1,8 @@
-"""Which machine is at which overlay address: the gateway's memory of the links it holds."""
+"""Which machine is at which overlay address: the gateway's memory of all links, and of who holds them."""
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from nodeagent.ports import Link
@@ -16,6 +17,9 @@ class Known:
     machine_id: UUID | None
     uuid: str  # as the machine says it
     fingerprint: str = ""  # that its hardware has to have while it has no configuration, if the link proves less
+    gateway: str = ""  # name of the gateway that holds it
+    alive: bool = False  # stored: its machine is heard there
+    provisioned_at: datetime | None = None
 
     @property
     def link_id(self) -> UUID:

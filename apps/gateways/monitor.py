@@ -1,10 +1,13 @@
-"""Which links are alive: the engine's peers and the ways of agents, looked at every few seconds."""
+"""Which links are alive here: the engine's peers and the ways of agents, looked at every few seconds.
+
+Of links that other gateways hold nothing is reported; when a machine of theirs is heard here, its link is claimed.
+"""
 
 import asyncio
 import base64
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -29,7 +32,7 @@ SILENCE = 3 * KEEPALIVE + 5
 """Seconds without a packet, though the machine sends a keepalive every 25 s, after which its link counts as down."""
 
 GRACE = 30.0
-"""Seconds after the start in which a link that was not heard yet is not called down: machines are coming back."""
+"""Seconds from when a link is held here in which it is not called down unheard: machines are coming back."""
 
 PENDING_LIFE = timedelta(minutes=10)
 """A pending link silent for so long is dropped: longer than the 275 s after which its machine calls again."""
@@ -71,6 +74,7 @@ class Monitor:
 
     def __init__(
         self,
+        gateway: str,
         engine: Engine,
         agents: Agents,
         directory: Directory,
@@ -78,11 +82,16 @@ class Monitor:
         woke: Callable[[str], None],
         silent: Callable[[str], None],
         gone: Callable[[str], None],
+        claim: Callable[[list[tuple[Known, float]]], Awaitable[None]],
+        fell_silent: Callable[[list[Known]], Awaitable[None]],
     ) -> None:
-        """`woke`, `silent` and `gone` hear the id of a link that came up, went down, or was dropped."""
+        """`gateway` is this one's name. `woke`, `silent` and `gone` hear the id of a link that came up, went down, or
+        was dropped; `claim` and `fell_silent` store that machines are heard here since a handshake, or no more."""
+        self._gateway, self._claim, self._fell_silent = gateway, claim, fell_silent
         self._engine, self._agents, self._directory, self._batcher = engine, agents, directory, batcher
         self._woke, self._silent, self._gone = woke, silent, gone
-        self._started = time.monotonic()
+        self._held: dict[str, float] = {}
+        """Held link to when it was first looked at as one."""
         self._seen: dict[bytes, _Seen] = {}
         self._up: dict[str, tuple[bool, UUID | None, str]] = {}
         """Link to whether it is up, whose it was then (what is seen of a pending link is written nowhere), and how."""
@@ -116,21 +125,38 @@ class Monitor:
         peers = {peer.public_key: peer for peer in await self._engine.peers()}
         connected, news = 0, self._news
         self._news = set()
+        shaken: list[tuple[Known, float]] = []
+        quiet: list[Known] = []
         for known in self._directory.all():
+            held = known.gateway == self._gateway
             peer = peers.get(base64.b64decode(known.link.public_key))
             if known.link.transport == "agent":
                 up = self._agents.reaches(known.machine_id)
             else:
                 up = peer is not None and self._alive(peer, now, clock)
+                if up and peer is not None and peer.last_handshake and not (held and known.alive):
+                    shaken.append((known, peer.last_handshake))
+            if not held:
+                self._held.pop(known.link.id, None)
+                self._up.pop(known.link.id, None)
+                continue
             connected += up
-            if up or known.link.id in self._up or clock - self._started >= GRACE:
+            since = self._held.setdefault(known.link.id, clock)
+            if up or known.link.id in self._up or clock - since >= GRACE:
                 self._report(known, peer, up, details or known.link.id in news)
+                if known.alive and not up and peer is not None:
+                    quiet.append(known)
         self.connected = connected
+        if quiet:
+            await self._fell_silent(quiet)
+        if shaken:
+            await self._claim(shaken)
         await self._keep_endpoints(peers)
         if details:
             self._detailed = clock
             self._seen = {key: seen for key, seen in self._seen.items() if key in peers}
             self._up = {link_id: up for link_id, up in self._up.items() if self._directory.link(link_id)}
+            self._held = {link_id: since for link_id, since in self._held.items() if self._directory.link(link_id)}
             self._counted = {
                 link_id: count for link_id, count in self._counted.items() if self._directory.link(link_id)
             }
@@ -189,6 +215,8 @@ class Monitor:
             peer = peers.get(base64.b64decode(known.link.public_key))
             if peer is None or known.link.virtual_address or not isinstance(peer.endpoint, tuple):
                 continue
+            if known.gateway != self._gateway or peer.last_handshake is None:
+                continue
             endpoint = _text(peer.endpoint)
             if endpoint != known.link.last_endpoint:
                 moved.append((known, endpoint))
@@ -202,9 +230,11 @@ class Monitor:
         silent = [
             (known.organisation_id, known.link_id)
             for known in self._directory.all()
-            if known.machine_id is None and not self._up.get(known.link.id, (False,))[0]
+            if known.machine_id is None
+            and known.gateway == self._gateway
+            and not self._up.get(known.link.id, (False,))[0]
         ]
-        for link_id in await in_thread(lambda: joining.drop_stale_pending(silent, PENDING_LIFE)):
+        for link_id in await in_thread(lambda: joining.drop_stale_pending(silent, PENDING_LIFE, self._gateway)):
             self._gone(str(link_id))
 
 

@@ -12,27 +12,27 @@ import signal
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
 from apps.clusters.adapters import ClusterTrust, authorities_of, credentials_of
 from apps.gateways import metrics
 from apps.gateways.agents import Agents
 from apps.gateways.balancers import Balancers
 from apps.gateways.batcher import Batcher
-from apps.gateways.changes import follow_changes
+from apps.gateways.changes import Change, follow_changes
 from apps.gateways.dialing import Dialing
-from apps.gateways.directory import Directory, Known
+from apps.gateways.directory import Directory
+from apps.gateways.holding import Holding
 from apps.gateways.monitor import Monitor
 from apps.gateways.public import PublicPort
+from apps.gateways.roster import NameTaken, Roster
 from apps.gateways.sessions import Sessions
-from apps.machines import joining
+from apps.gateways.upstream import Upstream, on_hosts, on_socket
 from apps.machines.actions import MACHINE_REMOVED
 from apps.machines.adapters import DatabaseLinkRegistry, as_link
 from apps.machines.agents import AGENT_REMOVED
-from apps.machines.models import Link as LinkRow
-from apps.tenants.threads import in_thread
+from apps.machines.holders import LINK_CHANGED
 from nodeagent import dial
-from nodeagent.ports import Link
+from nodeagent.internal import Identity
 from nodeagent.siderolink.server import SideroLinkServer
 from nodeagent.wireguard.device_link import Kind
 from nodeagent.wireguard.engine import Engine
@@ -45,10 +45,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What the gateway needs to know of its installation."""
+    """What the gateway needs to know of its installation. `identity` and what follows it are for several hosts."""
 
-    data: Path
-    run: Path  # folder of unix sockets, private
+    name: str  # links are held under it
+    wireguard_key: Path
+    run: Path  # folder of unix sockets, private to this process and, on one host, to the web process
     host: str
     port: int
     advertise: str  # address that machines dial
@@ -57,6 +58,17 @@ class Settings:
     dsn: str
     certificate: Path
     key: Path
+    identity: Identity | None = None
+    internal: tuple[str, int] | None = None  # where it is dialled by the other processes
+    internal_address: str = ""  # the same as they know it
+    web: tuple[tuple[str, int], ...] = ()  # internal addresses of web processes; without any, the one on this host
+
+    @property
+    def upstream(self) -> Upstream:
+        """Where HTTP goes on to."""
+        if self.identity and self.web:
+            return on_hosts(self.web, self.identity)
+        return on_socket(self.run / "core.sock")
 
     @property
     def wireguard_endpoint(self) -> str:
@@ -66,68 +78,53 @@ class Settings:
 
 
 async def run(settings: Settings) -> None:
-    """Run the gateway until cancelled."""
-    directory = Directory()
+    """Run the gateway until cancelled. Raises `NameTaken`."""
+    directory, roster = Directory(), Roster(settings.name, settings.internal_address)
     engine = await open_engine(settings)
-    agents = Agents("", directory, authorities_of, lambda row: seen(row, as_link(row)), lambda name: False)
-    dialing = Dialing(engine, agents, directory)
-    batcher = Batcher(settings.dsn, directory)
+    agents = Agents(roster.name, directory, authorities_of, lambda row: holding.seen(row, as_link(row)), roster.runs)
+    dialing = Dialing(engine, agents, directory, roster, settings.identity)
+    batcher = Batcher(settings.dsn, directory, roster.name)
     sessions = Sessions(
         dialing.dial, directory, batcher, credentials_of, lambda known: monitor.up(known), agents.failed
     )
-    balancers = Balancers(engine)
-    forgetting: set[asyncio.Task[None]] = set()
+    balancers = Balancers(engine, dialing.dial)
+    holding = Holding(roster, directory, sessions, batcher, engine, lambda: links, balancers.look, agents.link_changed)
 
-    def seen(row: LinkRow, link: Link) -> None:
-        before = directory.link(link.id)
-        known = Known(link, row.organisation_id, row.machine_id, row.claimed_uuid, row.required_fingerprint)
-        directory.put(known)
-        if before is not None and (before.link.transport == "agent") != (link.transport == "agent"):
-            sessions.silent(link.id)  # what runs over the way that it left
-        for replaced in directory.others_with_key(known):
-            directory.drop(replaced.link.id)
-            sessions.stop(replaced.link.id)
-            batcher.registered(known, replaced.link.address)
-        batcher.registered(known, link.address)
-        sessions.start(link.id)
-        balancers.look()
-
-    def gone(link_id: str) -> None:
-        known = directory.drop(link_id)
-        sessions.stop(link_id)
-        if known is not None:
-            batcher.forget(known)
-            if known.link.transport == "agent":
-                return
-            forget = asyncio.get_running_loop().create_task(links.forget(known.link))
-            forgetting.add(forget)
-            forget.add_done_callback(forgetting.discard)
-
-    def heard(kind: str, object_id: str) -> None:
-        if kind == MACHINE_REMOVED:
-            known = directory.machine(UUID(object_id))
+    def heard(change: Change) -> None:
+        if change.kind == LINK_CHANGED:
+            if change.by != roster.name:
+                holding.look_at(change.organisation, change.id)
+        elif change.kind == MACHINE_REMOVED:
+            known = directory.machine(change.id)
             if known is not None:
-                gone(known.link.id)
-            agents.removed(UUID(object_id))
-        elif kind in ("agent", AGENT_REMOVED, "join-token"):
-            agents.heard(kind, object_id)
-        elif kind in ("cluster", "cluster-machine", "machine"):
+                holding.gone(known.link.id)
+            agents.removed(change.id)
+        elif change.kind in ("agent", AGENT_REMOVED, "join-token"):
+            agents.heard(change.kind, str(change.id))
+        elif change.kind in ("cluster", "cluster-machine", "machine"):
             balancers.look()
 
-    async def missed() -> None:
-        """Links that went while nobody listened."""
-        before = directory.all()
-        stored = await in_thread(joining.stored_links)
-        for known in before:
-            if known.link_id not in stored and directory.link(known.link.id) is known:
-                gone(known.link.id)
+    def missed() -> None:
+        """What changed while nobody listened."""
+        holding.look_at_all()
         balancers.look()
         agents.check()
 
-    monitor = Monitor(engine, agents, directory, batcher, woke=sessions.poke, silent=sessions.silent, gone=gone)
+    monitor = Monitor(
+        roster.name,
+        engine,
+        agents,
+        directory,
+        batcher,
+        woke=sessions.poke,
+        silent=sessions.silent,
+        gone=holding.gone,
+        claim=holding.claim,
+        fell_silent=holding.fell_silent,
+    )
     links = SideroLinkServer(
         engine=engine,
-        registry=DatabaseLinkRegistry(seen),
+        registry=DatabaseLinkRegistry(roster.name, holding.seen, roster.runs),
         events=batcher,
         logs=batcher,
         trust=ClusterTrust(),
@@ -135,9 +132,11 @@ async def run(settings: Settings) -> None:
         socket=settings.run / "grpc.sock",
         services=[agents.server.add_to],
     )
-    public = PublicPort(tls_context(settings), settings.run / "core.sock", settings.run / "grpc.sock")
+    public = PublicPort(tls_context(settings), settings.upstream, on_socket(settings.run / "grpc.sock"))
     async with contextlib.AsyncExitStack() as ending:
         ending.push_async_callback(engine.close)
+        await roster.enter()
+        ending.push_async_callback(roster.leave)
         ending.push_async_callback(links.stop)
         ending.push_async_callback(sessions.close)
         ending.push_async_callback(agents.close)
@@ -145,22 +144,27 @@ async def run(settings: Settings) -> None:
         await links.start()  # restores peers, then listens on the overlay and on grpc.sock
         dialled = await dial.serve(settings.run / "gateway.sock", dialing.dial)
         ending.callback(dialled.close)
+        if settings.internal and settings.identity:
+            asked = await dial.serve_internal(*settings.internal, settings.identity, dialing.dial, dialing.here)
+            ending.callback(asked.close)
         numbers = await metrics.serve(settings.run / "metrics.sock", engine, directory, monitor)
         ending.callback(numbers.close)
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(roster.run(holding.look_for_orphans))
             tasks.create_task(engine.watch())
             tasks.create_task(batcher.run())
             tasks.create_task(monitor.run())
             tasks.create_task(agents.run())
+            tasks.create_task(holding.run())
             tasks.create_task(balancers.run())
             tasks.create_task(follow_changes(settings.dsn, heard, missed))
             tasks.create_task(public.serve(settings.host, settings.port))
-            log.info("gateway listens on %s:%d", settings.host, settings.port)
+            log.info("gateway %s listens on %s:%d", settings.name, settings.host, settings.port)
 
 
 async def open_engine(settings: Settings) -> Engine:
     """The WireGuard engine that this installation chose. Raises OSError when it cannot be had."""
-    key = base64.b64decode((settings.data / "wireguard.key").read_text())
+    key = base64.b64decode(settings.wireguard_key.read_text())
     address = str(siderolink.server_address())
     if settings.wireguard == "userspace":
         return UserspaceEngine(key, address, udp=(settings.host, settings.wireguard_port))
@@ -181,8 +185,11 @@ def main(settings: Settings) -> None:
 
     try:
         asyncio.run(until_signal())
-    except asyncio.CancelledError:
+    except* asyncio.CancelledError:
         log.info("gateway stopped")
+    except* NameTaken as taken:
+        log.error("%s", taken.exceptions[0])
+        raise SystemExit(1) from None
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:

@@ -1,8 +1,8 @@
 """The one public TCP port: the first bytes of a connection decide what it speaks.
 
 TLS (then ALPN: `h2` alone is gRPC, anything else HTTP), `PRI ` is gRPC without TLS, everything else HTTP. Plain HTTP
-is relayed only on loopback and redirected to TLS elsewhere. The web process learns scheme and caller from the name of
-the socket that relays to it (`caller.py`).
+is relayed only on loopback and redirected to TLS elsewhere. The web process learns scheme and caller from the relay
+(`caller.py`), never from a header.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ import re
 import socket
 import ssl
 from ipaddress import ip_address
-from pathlib import Path
 
+from apps.gateways.upstream import Upstream
 from nodeagent.caller import Caller
 from nodeagent.dial import Stream, join
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 class PublicPort:
     """Listens on the public port and relays to the web process and to the gRPC server."""
 
-    def __init__(self, tls: ssl.SSLContext, web: Path, grpc: Path) -> None:
+    def __init__(self, tls: ssl.SSLContext, web: Upstream, grpc: Upstream) -> None:
         self._tls, self._web, self._grpc = tls, web, grpc
         self._tls.set_alpn_protocols(["http/1.1", "h2"])  # who offers both is a browser
         self._live: set[asyncio.Task[None]] = set()
@@ -93,7 +93,7 @@ class PublicPort:
             if not grpc and not secure and not ip_address(address).is_loopback:
                 await _redirect(reader, writer)
             else:
-                await self._relay((reader, writer), self._grpc if grpc else self._web, caller)
+                await self._relay((reader, writer), self._grpc if grpc else self._web, caller, answer=not grpc)
         writer.close()
 
     async def _open(self, connection: socket.socket, tls: ssl.SSLContext | None) -> Stream:
@@ -103,11 +103,11 @@ class PublicPort:
         transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=tls)
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
-    async def _relay(self, client: Stream, target: Path, caller: Caller) -> None:
+    async def _relay(self, client: Stream, target: Upstream, caller: Caller, answer: bool) -> None:
         try:
-            upstream = await asyncio.open_unix_connection(sock=await caller.connect(target))
+            upstream = await target(caller)
         except OSError:
-            if target == self._web:
+            if answer:
                 await _head(client[0])
                 await _answer(client[1], "503 Service Unavailable", "The web process is starting. Try again shortly.\n")
             return

@@ -61,15 +61,15 @@ async def last_line(connection: Connection, organisation_id: UUID, machine_id: U
     return int(row[0]) if row else 0
 
 
-async def write(connection: Connection, organisation_id: UUID, batches: list[Batch]) -> None:
-    """Store what machines of one organisation said; all of it or, when an error is raised, nothing."""
+async def write(connection: Connection, organisation_id: UUID, batches: list[Batch], gateway: str) -> None:
+    """Store what machines of one organisation said to `gateway`; all of it or, when an error is raised, nothing."""
     now = datetime.now(UTC)
     async with connection.transaction():
         await _enter(connection, organisation_id)
         async with connection.pipeline():
             for batch in batches:
                 if batch.fields:
-                    await _update(connection, batch, now)
+                    await _update(connection, batch, now, gateway)
                 if batch.events:
                     await _insert_events(connection, batch)
                 if batch.lines:
@@ -81,12 +81,16 @@ async def _enter(connection: Connection, organisation_id: UUID) -> None:
     await connection.execute("SELECT set_config('omni.tenant', %s, true)", [str(organisation_id)])
 
 
-async def _update(connection: Connection, batch: Batch, now: datetime) -> None:
+async def _update(connection: Connection, batch: Batch, now: datetime, gateway: str) -> None:
+    """Observe only what is ours to observe: a gateway that lost the link a moment ago overwrites nothing."""
     columns = {**batch.fields, "observed_at": now}
     assignments = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns)
     parameters = [Jsonb(value) if name in STRUCTURES else value for name, value in columns.items()]
-    query = sql.SQL("UPDATE machines_machineobservation SET {} WHERE machine_id = %s").format(assignments)
-    await connection.execute(query, [*parameters, batch.machine_id])
+    query = sql.SQL(
+        "UPDATE machines_machineobservation SET {} WHERE machine_id = %s AND NOT EXISTS"
+        " (SELECT 1 FROM machines_link WHERE machine_id = %s AND gateway NOT IN (%s, ''))"
+    ).format(assignments)
+    await connection.execute(query, [*parameters, batch.machine_id, batch.machine_id, gateway])
 
 
 async def _insert_events(connection: Connection, batch: Batch) -> None:

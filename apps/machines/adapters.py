@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
-from apps.machines import joining
+from apps.machines import holders, joining
 from apps.machines.models import Link as LinkRow
 from apps.tenants import lookups
-from apps.tenants.scope import tenant_scope
 from apps.tenants.threads import in_thread
 from nodeagent.ports import Link, ProvisionRequest
+from nodeagent.siderolink.tunnel import parse_tag
 from talos.siderolink import VIRTUAL_PORT
 
 
@@ -20,19 +21,39 @@ class DatabaseLinkRegistry:
     was before.
     """
 
-    def __init__(self, seen: Callable[[LinkRow, Link], None]) -> None:
-        self._seen = seen
+    def __init__(
+        self, gateway: str, seen: Callable[[LinkRow, Link], None], runs: Callable[[str], bool] = lambda name: False
+    ) -> None:
+        """`gateway` is the name of this one; `runs` tells whether another one runs."""
+        self._gateway, self._seen, self._runs = gateway, seen, runs
         self._deciding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def provision(self, request: ProvisionRequest, stream_alive: Callable[[str], bool]) -> Link:
-        def alive(address: str) -> bool:
-            return stream_alive(virtual_name(address))
+        def alive(row: LinkRow) -> bool:
+            if row.gateway != self._gateway and self._runs(row.gateway):
+                return row.alive
+            return stream_alive(virtual_name(str(row.virtual_address)))
 
         async with self._deciding.setdefault(request.public_key, asyncio.Lock()):
-            return self._tell(await in_thread(lambda: joining.provision(request, alive)))
+            return self._tell(await in_thread(lambda: joining.provision(request, alive, self._gateway)))
 
     async def links(self) -> list[Link]:
-        return [self._tell(row) for row in await in_thread(_all_links)]
+        """A machine that is heard at another gateway is not called by this one."""
+        links = []
+        for row in await in_thread(holders.stored):
+            if row.transport == LinkRow.AGENT:
+                continue  # its agent will say where it is
+            link = self._tell(row)
+            links.append(link if row.gateway == self._gateway or not row.alive else replace(link, last_endpoint=None))
+        return links
+
+    async def tunnelled(self, virtual_address: str) -> Link | None:
+        def find() -> list[LinkRow]:
+            found = lookups.link_by_virtual_address(str(parse_tag(virtual_address)))
+            return holders.stored([found]) if found else []
+
+        rows = await in_thread(find)
+        return self._tell(rows[0]) if rows else None
 
     def _tell(self, row: LinkRow) -> Link:
         link = as_link(row)
@@ -55,11 +76,3 @@ def as_link(row: LinkRow) -> Link:
         last_endpoint=row.last_endpoint or None,
         pending=row.state == LinkRow.PENDING,
     )
-
-
-def _all_links() -> list[LinkRow]:
-    rows: list[LinkRow] = []
-    for organisation_id in lookups.organisations():
-        with tenant_scope(organisation_id):
-            rows += LinkRow.objects.exclude(transport=LinkRow.AGENT)
-    return rows

@@ -8,7 +8,8 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from django.db import connection
@@ -27,11 +28,11 @@ Ids = Iterable[tuple[UUID, UUID]]
 
 @dataclass(frozen=True)
 class Handshake:
-    """A machine completed a handshake with the gateway that says so."""
+    """A machine completed a handshake with the gateway that says so, `age` seconds ago."""
 
     organisation_id: UUID
     link_id: UUID
-    at: datetime
+    age: float
 
 
 def tell(link_id: UUID, organisation_id: UUID, by: str) -> None:
@@ -44,13 +45,14 @@ def tell(link_id: UUID, organisation_id: UUID, by: str) -> None:
 def claim(gateway: str, handshakes: Sequence[Handshake]) -> list[Link]:
     """Hold these links, except those whose machine shook hands elsewhere later; the rows as they are then.
 
-    Rows that are gone are left out.
+    Rows that are gone are left out. Times are compared by the database's clock: those of hosts may differ.
     """
     rows: list[Link] = []
     for organisation_id, mine in _by_organisation(handshakes).items():
-        at = {handshake.link_id: handshake.at for handshake in mine}
         taken = []
         with tenant_scope(organisation_id):
+            now = _now()
+            at = {handshake.link_id: now - timedelta(seconds=handshake.age) for handshake in mine}
             for link in Link.objects.select_for_update().filter(id__in=at).order_by("id"):
                 rows.append(link)
                 held = link.gateway == gateway
@@ -87,12 +89,20 @@ def inherit(gateway: str, links: Ids, gone: str) -> list[Link]:
 def stored(links: Ids | None = None) -> list[Link]:
     """The rows of these links, or of all of every organisation."""
     rows: list[Link] = []
-    wanted = {id: None for id in lookups.organisations()} if links is None else _grouped(links)
+    wanted = dict.fromkeys(lookups.organisations()) if links is None else _grouped(links)
     for organisation_id, ids in wanted.items():
         with tenant_scope(organisation_id):
             chosen = Link.objects.defer("sealed_unique_token")
             rows += chosen if ids is None else chosen.filter(id__in=ids)
     return rows
+
+
+def _now() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        row = cursor.fetchone()
+    assert row is not None
+    return cast(datetime, row[0])
 
 
 def _grouped(links: Ids) -> dict[UUID, list[UUID]]:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from apps.access.actor import Actor
 from apps.audit.actions import record
+from apps.machines.holders import tell
 from apps.machines.models import AgentTarget, JoinToken, Link, Machine, MachineObservation, MachineStatus
 from apps.reconcile.outbox import changed, hint
 from apps.tenants import lookups
@@ -66,8 +67,11 @@ def write_unique_token(link: Link, token: NodeUniqueToken) -> None:
     link.unique_token_hash = token_hash(token.token)
 
 
-def provision(request: ProvisionRequest, stream_alive: Callable[[str], bool]) -> Link:
-    """Decide one `Provision` call and store its outcome. Raises `ProvisionRefused`."""
+def provision(request: ProvisionRequest, stream_alive: Callable[[Link], bool], gateway: str) -> Link:
+    """Decide one `Provision` call, which came to `gateway`, and store its outcome. Raises `ProvisionRefused`.
+
+    `stream_alive` tells whether the tunnel of a link is open, here or at another gateway.
+    """
     try:
         unique = jointoken.parse_node_token(request.unique_token or "")
         if unique and not unique.token:
@@ -80,7 +84,7 @@ def provision(request: ProvisionRequest, stream_alive: Callable[[str], bool]) ->
     for attempt in range(3):
         try:
             with tenant_scope(claim.organisation_id):
-                return _provision_in(claim, request, unique, stream_alive)
+                return _provision_in(claim, request, unique, stream_alive, gateway)
         except IntegrityError:  # the same machine called twice at once: the second look sees the first's row
             if attempt == 2:
                 raise
@@ -130,7 +134,11 @@ def _signers(parsed: jointoken.JoinToken) -> Iterator[tuple[UUID, UUID]]:
 
 
 def _provision_in(
-    claim: _Claim, request: ProvisionRequest, unique: NodeUniqueToken | None, stream_alive: Callable[[str], bool]
+    claim: _Claim,
+    request: ProvisionRequest,
+    unique: NodeUniqueToken | None,
+    stream_alive: Callable[[Link], bool],
+    gateway: str,
 ) -> Link:
     uuid = request.node_uuid.lower()
     by_key = Link.objects.select_for_update().filter(public_key=request.public_key).first()
@@ -154,11 +162,15 @@ def _provision_in(
     act = decide(facts)
     if isinstance(act, Refusal):
         raise ProvisionRefused(act.code, act.text)
+    known_before = by_key.id if by_key else None
     link = _apply(act, claim, request, unique, by_key, registered or by_uuid)
+    _choose_holder(link, by_key, gateway)
     link.join_token_id = claim.join_token_id or link.join_token_id
     link.talos_version, link.source = (request.talos_version or "")[:60], request.source[:64]
     _choose_transport(link, request, stream_alive)
     link.save()
+    for changed_id in {link.id, known_before or link.id}:
+        tell(changed_id, claim.organisation_id, gateway)
     if link.machine_id:
         changed("machine", link.machine_id, claim.organisation_id)
     else:
@@ -250,14 +262,22 @@ def establish(link: Link, uuid: str) -> Machine:
     return machine
 
 
-def _choose_transport(link: Link, request: ProvisionRequest, stream_alive: Callable[[str], bool]) -> None:
+def _choose_holder(link: Link, by_key: Link | None, gateway: str) -> None:
+    """Who shook hands under this key holds the link; where nobody can have yet, the gateway that was called."""
+    if by_key is None:
+        link.gateway, link.alive, link.handshake_at = gateway, False, None
+    elif by_key.id != link.id:
+        link.gateway, link.alive, link.handshake_at = by_key.gateway, by_key.alive, by_key.handshake_at
+
+
+def _choose_transport(link: Link, request: ProvisionRequest, stream_alive: Callable[[Link], bool]) -> None:
     """UDP or tunnel as the machine asks. A tunnel keeps its virtual address only while its stream lives."""
     link.transport = "grpc" if request.wants_tunnel else "udp"
     if not request.wants_tunnel:
         link.virtual_address = None
         return
     link.last_endpoint = ""
-    if link.virtual_address is None or not stream_alive(str(link.virtual_address)):
+    if link.virtual_address is None or not stream_alive(link):
         link.virtual_address = str(siderolink.random_address(siderolink.prefix(purpose=siderolink.Purpose.VIRTUAL)))
 
 
@@ -273,8 +293,9 @@ def stored_links() -> set[UUID]:
     return {link_id for _, link_id in lookups.links()}
 
 
-def drop_stale_pending(silent: Iterable[tuple[UUID, UUID]], life: timedelta) -> set[UUID]:
-    """Remove those of the pending links (organisation, link) whose machine has not called for `life`; their ids."""
+def drop_stale_pending(silent: Iterable[tuple[UUID, UUID]], life: timedelta, gateway: str) -> set[UUID]:
+    """Remove those of the pending links (organisation, link) held by `gateway` whose machine has not called for `life`;
+    their ids."""
     by_organisation: defaultdict[UUID, list[UUID]] = defaultdict(list)
     for organisation_id, link_id in silent:
         by_organisation[organisation_id].append(link_id)
@@ -282,9 +303,11 @@ def drop_stale_pending(silent: Iterable[tuple[UUID, UUID]], life: timedelta) -> 
     for organisation_id, ids in by_organisation.items():
         with tenant_scope(organisation_id):
             stale = Link.objects.select_for_update().filter(
-                id__in=ids, state=Link.PENDING, provisioned_at__lt=timezone.now() - life
+                id__in=ids, state=Link.PENDING, gateway=gateway, provisioned_at__lt=timezone.now() - life
             )
             found = list(stale.values_list("id", flat=True))
             Link.objects.filter(id__in=found).delete()
+            for link_id in found:
+                tell(link_id, organisation_id, gateway)
             dropped.update(found)
     return dropped

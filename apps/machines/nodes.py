@@ -12,9 +12,12 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 
+from apps.tenants import lookups
+from apps.tenants.threads import in_thread
 from nodeagent.client import NodeClient
-from nodeagent.dial import Stream, through
+from nodeagent.dial import NoWay, Stream, through, through_host
 from nodeagent.identity import once, require
+from nodeagent.internal import Identity
 from nodeagent.tls import Credentials
 
 T = TypeVar("T")
@@ -36,13 +39,35 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
 
 
 def gateway_socket() -> Path:
-    """The gateway's `dial` socket."""
+    """The `dial` socket of the gateway on this host."""
     return Path(settings.CONFIG.run) / "gateway.sock"
 
 
+@cache
+def _identity() -> Identity:
+    folder = Path(settings.CONFIG.key_folder)
+    return Identity(folder / "ca.crt", folder / "internal.crt", folder / "internal.key")
+
+
 async def dial(address: str, port: int) -> Stream:
-    """A byte stream to a machine. Raises OSError with the gateway's reason."""
-    return await through(gateway_socket(), address, port)
+    """A byte stream to a machine: by the gateway on this host, else by the one that holds the link, else by any.
+
+    Raises OSError with the gateway's reason.
+    """
+    try:
+        return await through(gateway_socket(), address, port)
+    except (FileNotFoundError, ConnectionRefusedError):
+        gateways = await in_thread(lambda: lookups.gateways(address))
+    failure: OSError = ConnectionRefusedError("no gateway runs; it is being started, or see its log")
+    for _, where, _ in gateways:
+        host, _, gateway_port = where.rpartition(":")
+        try:
+            return await through_host((host.strip("[]"), int(gateway_port)), _identity(), address, port)
+        except NoWay:
+            raise
+        except OSError as error:  # it is gone, or cut off from here; another one may know the way
+            failure = error
+    raise failure
 
 
 def call(

@@ -1,7 +1,7 @@
 """Waking workers: NOTIFY and the clock say that objects are due, Celery tasks carry the news to whoever runs them.
 
 One dispatcher is enough; several only send superfluous tasks. Nothing depends on a task arriving: what is due stays in
-the outbox and is announced again.
+the outbox and is announced again, also when the broker was away.
 """
 
 import threading
@@ -11,6 +11,7 @@ import psycopg
 import structlog
 from django.db import Error as DatabaseError
 from django.db import connections
+from kombu.exceptions import OperationalError as BrokerError
 
 from apps.reconcile import engine
 from apps.reconcile.lease import session_parameters
@@ -22,7 +23,7 @@ TASKS_AT_ONCE = 16  # each runs objects until none is due
 
 
 class Dispatcher(threading.Thread):
-    """Listens for hints and timers until `stop` is called; reconnects when the database goes away."""
+    """Listens for hints and timers until `stop` is called; reconnects when database or broker go away."""
 
     def __init__(self) -> None:
         super().__init__(name="dispatcher", daemon=True)
@@ -35,7 +36,7 @@ class Dispatcher(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except (DatabaseError, psycopg.Error, OSError) as error:
+            except (DatabaseError, psycopg.Error, BrokerError, OSError) as error:
                 structlog.get_logger("reconcile").warning("dispatcher reconnects", error=str(error))
                 self._stopping.wait(1)
             finally:

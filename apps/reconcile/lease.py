@@ -9,13 +9,16 @@ it owns: it must end.
 import secrets
 import select
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import structlog
 from django.db import connection
 
-SPACE = 0x6F6D  # first key of our advisory locks
+SPACE = 0x6F6D  # first key of the advisory locks of workers
+BEAT_SPACE = 0x6F6E  # and of the one of the beat
 
 LIVE_LEASES = f"""
     SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid = {SPACE} AND objsubid = 2 AND granted
@@ -28,12 +31,13 @@ class LeaseLost(RuntimeError):
 
 
 class Lease:
-    """One worker process's lease. `lost` is called from a thread of its own when the session breaks."""
+    """One process's lease. `lost` is called from a thread of its own when the session breaks."""
 
-    def __init__(self, lost: Callable[[], None]) -> None:
-        self.number = secrets.randbits(31)
+    def __init__(self, lost: Callable[[], None], lock: tuple[int, int] | None = None) -> None:
+        """A worker's, on a number of its own; or on a `lock` that is waited for while somebody else has it."""
+        space, self.number = lock or (SPACE, secrets.randbits(31))
         self._session = psycopg.connect(**session_parameters(), autocommit=True)
-        self._session.execute("SELECT pg_advisory_lock(%s, %s)", [SPACE, self.number])
+        self._session.execute("SELECT pg_advisory_lock(%s, %s)", [space, self.number])
         self._lost = lost
         self._ended = threading.Event()
         threading.Thread(target=self._watch, name="lease", daemon=True).start()
@@ -65,8 +69,25 @@ class Lease:
         self.lose()
 
 
+def wait_for_turn(lost: Callable[[], None]) -> Lease:
+    """Wait until no other beat is active, and be it for as long as the lease lives. The database may be away."""
+    log = structlog.get_logger("reconcile")
+    log.info("beat waits for its turn")
+    while True:
+        try:
+            lease = Lease(lost, (BEAT_SPACE, 0))
+        except psycopg.OperationalError as error:
+            log.warning("beat waits for the database", error=str(error))
+            time.sleep(1)
+        else:
+            log.info("beat is active")
+            return lease
+
+
 def session_parameters() -> dict[str, Any]:
-    """Where Django connects to, for a session of our own; a dead network is noticed within half a minute."""
+    """Where Django connects to, for a session of our own; both ends notice a dead network within half a minute."""
     parameters = connection.get_connection_params()
     wanted = {key: parameters[key] for key in ("dbname", "user", "password", "host", "port") if parameters.get(key)}
-    return wanted | {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25000}
+    ours = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25000}
+    theirs = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+    return wanted | ours | {"options": theirs}

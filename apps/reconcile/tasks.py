@@ -31,11 +31,11 @@ def worker_lease() -> Lease:
     global _lease
     with _lock:
         if _lease is None:
-            _lease = Lease(lost=_end_process)
+            _lease = Lease(lost=end_process)
         return _lease
 
 
-def _end_process() -> None:
-    """Without its session a worker may run what another one has claimed: end at once and be started anew."""
-    structlog.get_logger("reconcile").error("the database session of this worker is gone; it ends to start anew")
+def end_process() -> None:
+    """Without its session a process may do what another one has claimed: end at once and be started anew."""
+    structlog.get_logger("reconcile").error("the database session of this process is gone; it ends to start anew")
     os._exit(75)

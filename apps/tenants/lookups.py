@@ -49,6 +49,16 @@ def link_by_address(address: str) -> Found | None:
     return _one("find_link_by_address", address)
 
 
+def link_by_virtual_address(address: str) -> Found | None:
+    """The link of a tunnel's name."""
+    return _one("find_link_by_virtual_address", address)
+
+
+def gateways(address: str) -> list[tuple[str, str, bool]]:
+    """(name, HOST:PORT, whether it holds the link of this overlay address) of running gateways, the holder first."""
+    return [(row[0], row[1], row[2]) for row in ask("find_gateways", address)]
+
+
 def taken_balancer_ports() -> set[int]:
     """Balancer ports of all clusters."""
     return {row[2] for row in ask("list_balancer_ports")}

@@ -78,6 +78,18 @@ LOOKUPS: dict[str, Lookup] = {
         "organisation_id uuid, id uuid",
         "SELECT l.organisation_id, l.id FROM machines_link l WHERE l.address = $1",
     ),
+    "find_link_by_virtual_address": Lookup(
+        "address inet",
+        "organisation_id uuid, id uuid",
+        "SELECT l.organisation_id, l.id FROM machines_link l WHERE l.virtual_address = $1",
+    ),
+    "find_gateways": Lookup(  # that run and can be dialled; the one that holds the link of an overlay address first
+        "link inet",
+        "name text, address text, holds boolean",
+        "SELECT g.name::text, g.address::text, coalesce(l.gateway = g.name, false) FROM gateways_gateway g"
+        " LEFT JOIN machines_link l ON l.address = $1 WHERE g.address <> '' AND g.seen_at > now() - interval '10 s'"
+        " ORDER BY 3 DESC, g.seen_at DESC",
+    ),
     "list_links": Lookup(  # for a gateway that starts
         "", "organisation_id uuid, id uuid", "SELECT l.organisation_id, l.id FROM machines_link l ORDER BY l.id"
     ),

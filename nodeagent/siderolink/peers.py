@@ -26,7 +26,7 @@ class Peers:
     async def restore(self, links: Iterable[Link]) -> None:
         """Let stored links in; those over UDP are called at their last endpoint, so they come back at once."""
         for link in links:
-            await self.apply(link, _last_endpoint(link))
+            await self.apply(link, last_endpoint(link))
 
     async def apply(self, link: Link, endpoint: Endpoint | None = None) -> None:
         """Let a link in, as new or changed. Raises ValueError for a key or an address that is none."""
@@ -45,6 +45,17 @@ class Peers:
             known = self._links.get(link.id)
             if known:
                 await self._drop(known, None)
+
+    async def quiet(self, link: Link) -> None:
+        """Let a link in still, but say nothing more to its machine until it calls: another server talks to it now."""
+        async with self._lock:
+            known = self._links.get(link.id)
+            if known is None:
+                return
+            if known.virtual_address:
+                self._tunnels.hang_up(known.virtual_address)
+            await self._engine.remove_peer(key_bytes(known.public_key))
+            await self._engine.add_peer(key_bytes(known.public_key), known.address, known.virtual_address)
 
     def _in_the_way(self, link: Link) -> list[Link]:
         """The link as it was, and others with its key or its address."""
@@ -70,7 +81,8 @@ def key_bytes(text: str) -> bytes:
     return key
 
 
-def _last_endpoint(link: Link) -> Endpoint | None:
+def last_endpoint(link: Link) -> Endpoint | None:
+    """Where its machine was seen last, if it is to be called there."""
     if link.virtual_address or not link.last_endpoint:
         return None
     host, _, port = link.last_endpoint.rpartition(":")

@@ -13,7 +13,7 @@ from nodeagent.siderolink import events, trustd
 from nodeagent.siderolink.events import EventReceiver
 from nodeagent.siderolink.kmsg import KernelLogReceiver
 from nodeagent.siderolink.overlay import OverlayService
-from nodeagent.siderolink.peers import Peers
+from nodeagent.siderolink.peers import Peers, last_endpoint
 from nodeagent.siderolink.provision import Provisioner
 from nodeagent.siderolink.trustd import Trustd
 from nodeagent.siderolink.tunnel import Tunnels
@@ -58,7 +58,7 @@ class SideroLinkServer:
         services: Sequence[Callable[[grpc.aio.Server], None]] = (),
     ) -> None:
         self._engine, self._registry, self._socket, self._services = engine, registry, socket, services
-        self._tunnels = Tunnels(engine)
+        self._tunnels = Tunnels(engine, self._look_up)
         self._peers = Peers(engine, self._tunnels)
         self._provisioner = Provisioner(
             registry, self._peers, self._tunnels, engine.public_key, engine.address, endpoint
@@ -84,9 +84,22 @@ class SideroLinkServer:
         server.add_insecure_port(f"unix:{self._socket}")
         await server.start()
 
+    async def let_in(self, link: Link) -> None:
+        """A link is new or changed; with a `last_endpoint` its machine is called there."""
+        await self._peers.apply(link, last_endpoint(link))
+
+    async def quiet(self, link: Link) -> None:
+        """Another server talks to the machine now: say nothing more to it until it calls here again."""
+        await self._peers.quiet(link)
+
     async def forget(self, link: Link) -> None:
         """A link is gone: its peer leaves, its stream ends."""
         await self._peers.forget(link)
+
+    async def _look_up(self, virtual_address: str) -> None:
+        link = await self._registry.tunnelled(virtual_address)
+        if link is not None:
+            await self._peers.apply(link)
 
     async def stop(self) -> None:
         """Close everything; machines try again until a server is back."""

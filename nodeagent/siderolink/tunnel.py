@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Any, NoReturn
@@ -65,8 +65,9 @@ class _Stream:
 class Tunnels(link_pb2_grpc.WireGuardOverGRPCServiceServicer):
     """The streams of all machines, and which of them are let in."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, look_up: Callable[[str], Awaitable[None]]) -> None:
+        """`look_up` allows a name that is unknown here if it is known elsewhere, before it is refused."""
+        self._engine, self._look_up = engine, look_up
         self._tags: dict[IPv6Address, str] = {}
         self._streams: dict[str, _Stream] = {}
         self._removed: dict[IPv6Address, None] = {}
@@ -95,6 +96,13 @@ class Tunnels(link_pb2_grpc.WireGuardOverGRPCServiceServicer):
         """Whether a stream is open under this virtual address and the machine was heard on it lately."""
         stream = self._streams.get(tag)
         return stream is not None and time.monotonic() - stream.heard_at < SILENCE
+
+    def hang_up(self, tag: str) -> None:
+        """End the stream under this virtual address; the machine, if it is there still, opens another."""
+        stream = self._streams.pop(tag, None)
+        if stream:
+            self._engine.detach(tag, stream.emit)
+            stream.end(grpc.StatusCode.UNAVAILABLE, "another server carries this link now")
 
     def close(self) -> None:
         """End all streams; their machines open new ones."""
@@ -136,6 +144,8 @@ class Tunnels(link_pb2_grpc.WireGuardOverGRPCServiceServicer):
             address = parse_tag(values[0])
         except ValueError as error:
             await self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"metadata {ADDRESS_KEY}: {error}")
+        if address not in self._tags and address not in self._removed:
+            await self._look_up(values[0])
         if address in self._tags:
             return self._tags[address]
         if address in self._removed:

@@ -16,6 +16,7 @@ COMMANDS = {  # name: where it is
     "beat": "omni.cli.programs:beat",
     "gateway": "omni.cli.programs:gateway",
     "migrate": "omni.cli.programs:migrate",
+    "keys": "omni.cli.programs:make_keys",
     "agent": "omni.cli.agent:agent",
     "admin": "omni.cli.admin:admin",
     "login": "omni.cli.signin:login",

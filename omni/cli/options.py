@@ -23,7 +23,10 @@ def installation(*names: str) -> Callable[[Callable[..., Any]], Callable[..., An
                 config = Config.from_env(os.environ | environment)
             except ConfigError as error:
                 raise click.UsageError(str(error)) from None
-            return command(config=config, **given)
+            try:
+                return command(config=config, **given)
+            except ConfigError as error:
+                raise click.ClickException(str(error)) from None
 
         decorated: Callable[..., Any] = run
         for name in reversed(names):
@@ -37,6 +40,7 @@ FLAGS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     "data": click.option(
         "--data", type=click.Path(path_type=Path), help="Folder with everything this installation keeps [./data]."
     ),
+    "keys": click.option("--keys", metavar="DIR", help="Folder with the installation's keys [the data folder]."),
     "listen": click.option("--listen", metavar="HOST:PORT", help="The one public TCP address [127.0.0.1:8443]."),
     "url": click.option("--url", help="How people reach it from outside, e.g. https://omni.example.com."),
     "advertise": click.option("--advertise", metavar="HOST", help="The address that machines dial, when another."),
@@ -50,6 +54,17 @@ FLAGS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
         "--database-url", help="A PostgreSQL of yours, as a role that owns nothing; embedded without it."
     ),
     "owner_database_url": click.option("--owner-database-url", help="The same as the role that owns the tables."),
+    "gateway_name": click.option("--name", "gateway_name", help="Links are held under it [this host's name]."),
+    "internal": click.option(
+        "--internal", metavar="HOST:PORT", help="Where processes on other hosts reach this one; only ours are let in."
+    ),
+    "web": click.option(
+        "--web", metavar="HOST:PORT,...", help="Internal addresses of web processes; without it the one on this host."
+    ),
+    "trusted_proxies": click.option(
+        "--trusted-proxies", metavar="NETWORK,...", help="Proxies whose X-Forwarded-For and -Proto are believed [none]."
+    ),
+    "probe": click.option("--probe", metavar="HOST:PORT", help="Answer /healthz, /readyz and /metrics here."),
     "redis_url": click.option("--redis-url", help="A Redis or Valkey that carries tasks between processes."),
     "log": click.option("--log", type=click.Choice(["console", "json"]), help="Form of the logs [console]."),
 }

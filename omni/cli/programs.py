@@ -18,7 +18,7 @@ SERVER = (
     "owner_database_url",
     "log",
 )
-ROLE = ("data", "database_url", "redis_url", "log")
+ROLE = ("data", "keys", "database_url", "redis_url", "log")
 
 
 @click.command()
@@ -60,12 +60,13 @@ def core(config: Config) -> None:
 
 
 @click.command()
-@installation(*ROLE)
-@click.option("--bind", default="", metavar="HOST:PORT", help="Serve HTTP here instead of on DATA/run/core.sock.")
+@installation(*ROLE, "url", "internal", "trusted_proxies")
+@click.option("--bind", default="", metavar="HOST:PORT", help="Serve HTTP here, for a proxy that speaks TLS.")
 def web(config: Config, bind: str) -> None:
     """Run pages, REST and websockets alone.
 
-    Any number may run; put them behind a gateway or a TLS proxy.
+    Any number may run. Gateways on other hosts relay to --internal, a proxy of yours to --bind; with neither it serves
+    the gateway on this host, by a socket in the data folder.
     """
     from omni import programs
 
@@ -73,11 +74,11 @@ def web(config: Config, bind: str) -> None:
 
 
 @click.command()
-@installation(*ROLE)
+@installation(*ROLE, "probe")
 def worker(config: Config) -> None:
     """Run reconcilers alone.
 
-    Any number may run: the database sees to it that none works on what another one does. With OMNI_REDIS_URL they take
+    Any number may run: the database sees to it that none works on what another one does. With --redis-url they take
     tasks from there, and `omni beat` must run; without it they listen to the database.
     """
     from omni import programs
@@ -86,26 +87,50 @@ def worker(config: Config) -> None:
 
 
 @click.command()
-@installation(*ROLE)
+@installation(*ROLE, "probe")
 def beat(config: Config) -> None:
     """Run timers and the dispatcher alone.
 
-    For workers that take tasks from OMNI_REDIS_URL; one is enough.
+    For workers that take tasks from --redis-url. One is active; others stand by and take over at once when it ends.
     """
     from omni import programs
 
     if not config.redis_url:
-        raise click.UsageError("beat speaks to workers through OMNI_REDIS_URL; without it they need no beat")
+        raise click.UsageError("beat speaks to workers through --redis-url; without it they need no beat")
     programs.beat(config)
 
 
 @click.command()
-@installation("data", "listen", "url", "advertise", "wireguard", "wireguard_port", "database_url", "log")
+@installation(
+    *("data", "keys", "listen", "url", "advertise", "wireguard", "wireguard_port", "database_url"),
+    *("gateway_name", "internal", "web", "probe", "log"),
+)
 def gateway(config: Config) -> None:
-    """Run what machines talk to, and the public port, alone."""
+    """Run what machines talk to, and the public port, alone.
+
+    With --internal several may run, on as many hosts as you like, each under a --name of its own. A machine's link is
+    held by the gateway where the machine lands; the others reach it from there.
+    """
     from omni import programs
 
     programs.gateway(config)
+
+
+@click.command("keys")
+@installation("data", "keys", "url", "advertise", "listen")
+def make_keys(config: Config) -> None:
+    """Make the keys of an installation that runs on several hosts.
+
+    Certificate authority, key-encryption key, WireGuard key and what our own processes know each other by. Every
+    process gets the same folder. Keys that are there stay; a server certificate that runs out is renewed.
+    """
+    from omni import keys
+
+    try:
+        keys.prepare(config)
+    except OSError as error:
+        raise click.ClickException(f"keys cannot be written: {error}") from None
+    click.echo(f"{config.key_folder} holds the keys; its authority has SHA-256 {keys.fingerprint(config)}")
 
 
 @click.command()

@@ -23,7 +23,7 @@ class FakeEngine:
     dialled: list[tuple[str, int]] = field(default_factory=list)
     open: dict[int, tuple[StreamHandler, Callable[[str], bool]]] = field(default_factory=dict)
 
-    async def dial(self, address: str, port: int, timeout: float) -> Stream:
+    async def dial(self, address: str, port: int) -> Stream:
         self.dialled.append((address, port))
         if address in self.down:
             raise TimeoutError
@@ -62,7 +62,8 @@ def engine() -> FakeEngine:
 
 
 async def opened(engine: FakeEngine, *control_planes: str) -> Balancer:
-    balancer = Balancer(engine, 10_000, Backends(frozenset({ONE, TWO, WORKER}), control_planes))  # type: ignore[arg-type]
+    backends = Backends(frozenset({ONE, TWO, WORKER}), control_planes)
+    balancer = Balancer(engine, engine.dial, 10_000, backends)  # type: ignore[arg-type]
     await balancer.open()
     return balancer
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from apps.gateways.public import PublicPort
+from apps.gateways.upstream import on_socket
 from nodeagent import tls
 from nodeagent.ports import Link, ProvisionRefused, ProvisionRequest
 from nodeagent.siderolink.server import SideroLinkServer
@@ -98,7 +99,7 @@ class ControlPlane:
         web_ca = pki.kubernetes_ca(now)
         self.roots.write_bytes(web_ca.crt)
         certificate = pki.kube_apiserver(web_ca, now, [ip_address(HOST)])
-        self._public = PublicPort(tls.server_context(certificate), folder / "web.sock", self._socket)
+        self._public = PublicPort(tls.server_context(certificate), on_socket(folder / "web.sock"), on_socket(self._socket))
         with socket.create_server((HOST, 0)) as free:
             self.port = free.getsockname()[1]
         self.server = self._new_server()

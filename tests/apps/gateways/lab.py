@@ -67,7 +67,8 @@ class Lab:
         (folder / "server.crt").write_bytes(pair.crt)
         (folder / "server.key").write_bytes(pair.key)
         settings = program.Settings(
-            data=folder,
+            name="lab",
+            wireguard_key=folder / "wireguard.key",
             run=run,
             host=HOST,
             port=free_port(socket.SOCK_STREAM),

@@ -12,12 +12,13 @@ from apps.clusters.models import Cluster, ClusterMachine
 from apps.gateways import balancers as module
 from apps.gateways import changes
 from apps.gateways.balancers import Balancers
-from apps.gateways.changes import follow_changes
+from apps.gateways.changes import Change, follow_changes
 from apps.machines.models import Link, Machine
 from apps.reconcile.outbox import changed
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
 from apps.tenants.threads import in_thread
+from nodeagent.dial import Stream
 from nodeagent.wireguard.engine import StreamHandler
 from omni import postgres
 
@@ -30,10 +31,10 @@ async def test_changes_are_heard_and_missed_ones_asked_for(
     heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
     asked: asyncio.Queue[None] = asyncio.Queue()
 
-    async def missed() -> None:
-        asked.put_nowait(None)
+    def told(change: Change) -> None:
+        heard.put_nowait((change.kind, str(change.id)))
 
-    following = asyncio.create_task(follow_changes(dsn, lambda kind, id: heard.put_nowait((kind, id)), missed))
+    following = asyncio.create_task(follow_changes(dsn, told, lambda: asked.put_nowait(None)))
     async with asyncio.timeout(20):
         await asked.get()
         for _ in range(2):
@@ -75,6 +76,10 @@ class FakeListener:
         self.engine.changed.set()
 
 
+async def nowhere(address: str, port: int) -> Stream:
+    raise OSError(113, "no machine is there")
+
+
 @pytest.fixture
 def clusters(transactional_db: None, organisation: Organisation, other_organisation: Organisation) -> None:
     """A cluster with a machine in each of two organisations, on ports 10000 and 10001."""
@@ -99,7 +104,7 @@ async def test_each_cluster_gets_its_port_and_only_its_machines(
     clusters: None, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine()
-    balancers = Balancers(engine)  # type: ignore[arg-type]
+    balancers = Balancers(engine, nowhere)  # type: ignore[arg-type]
     running = asyncio.create_task(balancers.run())
     async with asyncio.timeout(20):
         while engine.open.keys() != {10_000, 10_001}:
@@ -128,7 +133,7 @@ async def test_a_port_that_is_taken_holds_up_no_other_and_is_tried_again(
 ) -> None:
     monkeypatch.setattr(module, "INTERVAL", 0.05)
     engine = FakeEngine(10_000)
-    running = asyncio.create_task(Balancers(engine).run())  # type: ignore[arg-type]
+    running = asyncio.create_task(Balancers(engine, nowhere).run())  # type: ignore[arg-type]
     async with asyncio.timeout(20):
         await engine.changed.wait()
         assert engine.open.keys() == {10_001}

@@ -37,6 +37,7 @@ class Bench:
     heard: list[tuple[str, str]] = field(default_factory=list)
     stored: list[Any] = field(default_factory=list)
     stale: list[Any] = field(default_factory=list)
+    claimed: list[float] = field(default_factory=list)
     broken: bool = False
 
     def __post_init__(self) -> None:
@@ -47,10 +48,11 @@ class Bench:
         self.monkeypatch.setattr(joining, "drop_stale_pending", self.drop)
         self.directory = Directory()
         self.link = Link(str(UUID(int=1)), base64.b64encode(KEY).decode(), "fdae::1", None, None, False)
-        self.known = Known(self.link, UUID(int=2), UUID(int=3), "uuid")
+        self.known = Known(self.link, UUID(int=2), UUID(int=3), "uuid", gateway="one", alive=True)
         self.directory.put(self.known)
         tell = lambda word: lambda link_id: self.heard.append((word, link_id))  # noqa: E731
         self.monitor = Monitor(
+            "one",
             self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
             self.directory,
@@ -58,6 +60,8 @@ class Bench:
             woke=tell("woke"),
             silent=tell("silent"),
             gone=tell("gone"),
+            claim=self.claim,
+            fell_silent=self.fell_silent,
         )
 
     async def thread(self, work: Callable[[], Any]) -> Any:
@@ -65,9 +69,19 @@ class Bench:
             raise OperationalError("the database is away")
         return work()
 
-    def drop(self, silent: list[tuple[UUID, UUID]], life: Any) -> set[UUID]:
+    def drop(self, silent: list[tuple[UUID, UUID]], life: Any, gateway: str) -> set[UUID]:
         self.stale = silent
         return {link_id for _, link_id in silent}
+
+    async def claim(self, shaken: list[tuple[Known, float]]) -> None:
+        self.claimed += [at for _, at in shaken]
+        for known, _ in shaken:
+            self.directory.put(replace(known, gateway="one", alive=True))
+
+    async def fell_silent(self, silent: list[Known]) -> None:
+        self.heard += [("fell silent", known.link.id) for known in silent]
+        for known in silent:
+            self.directory.put(replace(known, alive=False))
 
     async def peers(self) -> list[PeerState]:
         peer = PeerState(KEY, "fdae::1", self.endpoint, self.handshake, self.received, 0)
@@ -97,7 +111,7 @@ async def test_after_the_start_machines_get_time_to_come_back(bench: Bench) -> N
     assert await bench.look() is None
     assert await bench.look(GRACE - 4) is None
     assert await bench.look(4) is False
-    assert bench.heard == [("silent", bench.link.id)]
+    assert bench.heard == [("silent", bench.link.id), ("fell silent", bench.link.id)]
 
 
 async def test_a_machine_that_is_heard_is_up_at_once(bench: Bench) -> None:
@@ -123,9 +137,10 @@ async def test_keepalives_keep_it_up_and_silence_takes_it_down(bench: Bench) -> 
         assert await bench.look(25) is True
     assert await bench.look(SILENCE - 1) is True
     assert await bench.look(2) is False
-    assert bench.heard[-1] == ("silent", bench.link.id)
+    assert bench.heard[-2:] == [("silent", bench.link.id), ("fell silent", bench.link.id)]
     assert bench.monitor.connected == 0
     assert await bench.hear() is True
+    assert bench.claimed == [bench.handshake]
 
 
 async def test_an_old_handshake_proves_nothing(bench: Bench) -> None:
@@ -147,6 +162,7 @@ async def test_a_clock_that_is_set_takes_nobody_down_and_keeps_nobody_up(bench: 
 
 async def test_a_handshake_from_before_we_came_is_as_old_as_it_is(bench: Bench) -> None:
     bench.handshake = bench.now - HANDSHAKE_AGE - 1
+    assert await bench.look() is None
     assert await bench.look(GRACE + 4) is False
 
 
@@ -204,3 +220,30 @@ async def test_a_machine_that_was_registered_just_now_is_told_of_again(bench: Be
     bench.observed.clear()
     bench.directory.put(bench.known)
     assert await bench.hear() is True
+
+
+async def test_of_what_another_gateway_holds_nothing_is_told(bench: Bench) -> None:
+    bench.directory.put(replace(bench.known, gateway="two"))
+    await bench.look(GRACE + 2)
+    await bench.look(module.DETAIL_INTERVAL)
+    assert (bench.observed, bench.heard, bench.stored, bench.stale) == ({}, [], [], [])
+    bench.directory.put(replace(bench.known, gateway="two", machine_id=None))
+    await bench.look(module.DETAIL_INTERVAL)
+    assert bench.stale == []
+
+
+async def test_a_machine_that_is_heard_here_is_claimed_from_another(bench: Bench) -> None:
+    bench.directory.put(replace(bench.known, gateway="two"))
+    await bench.hear()
+    assert bench.claimed == [bench.handshake]
+    assert await bench.hear() is True
+    assert bench.claimed == [bench.handshake]
+
+
+async def test_a_link_that_came_over_gets_time_before_it_is_called_down(bench: Bench) -> None:
+    bench.directory.put(replace(bench.known, gateway="two"))
+    await bench.look(100)
+    bench.directory.put(replace(bench.known, alive=False))
+    assert await bench.look() is None
+    assert await bench.look(GRACE - 2) is None
+    assert await bench.look(4) is False

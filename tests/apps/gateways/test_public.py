@@ -15,6 +15,7 @@ import pytest
 
 from apps.gateways import public
 from apps.gateways.public import PublicPort
+from apps.gateways.upstream import on_socket
 from nodeagent import tls
 from nodeagent.caller import Caller, caller_of
 from nodeagent.dial import Stream
@@ -75,7 +76,8 @@ async def opened(*roles: str, host: str = HOST) -> AsyncIterator[Front]:
             return echo
 
         servers = [await asyncio.start_unix_server(server(role), str(folder / role)) for role in roles]  # type: ignore[arg-type]
-        serving = asyncio.create_task(PublicPort(context, folder / "web", folder / "grpc").serve(host, front.port))
+        public = PublicPort(context, on_socket(folder / "web"), on_socket(folder / "grpc"))
+        serving = asyncio.create_task(public.serve(host, front.port))
         await asyncio.sleep(0)  # it listens before it waits
         try:
             yield front

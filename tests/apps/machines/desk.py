@@ -32,6 +32,7 @@ class Desk:
     organisation: Organisation
     token: str = ""
     alive: set[str] = field(default_factory=set)  # virtual addresses with a live stream
+    gateway: str = "one"  # that machines call
 
     def __post_init__(self) -> None:
         self.token = self.new_token("default")
@@ -71,7 +72,7 @@ class Desk:
             wants_tunnel=tunnel,
             source=SOURCE,
         )
-        return joining.provision(request, lambda address: address in self.alive)
+        return joining.provision(request, lambda link: str(link.virtual_address) in self.alive, self.gateway)
 
     def refused(self, **call: Any) -> tuple[str, str]:
         """Code and text of a call that is refused and leaves nothing behind."""

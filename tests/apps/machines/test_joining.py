@@ -367,7 +367,8 @@ def test_pending_links_that_are_silent_are_dropped(desk: Desk) -> None:
     past = timezone.now() - timedelta(hours=1)
     desk.ask(lambda: Link.objects.exclude(id=new.id).update(provisioned_at=past))
     silent = [(desk.organisation.id, link.id) for link in (registered, old, new)]
-    assert joining.drop_stale_pending(silent, timedelta(minutes=10)) == {old.id}
+    assert joining.drop_stale_pending(silent, timedelta(minutes=10), "two") == set()  # held by another
+    assert joining.drop_stale_pending(silent, timedelta(minutes=10), desk.gateway) == {old.id}
     assert {row[0] for row in desk.stored()} == {registered.id, talking.id, new.id}
     assert joining.stored_links() == {registered.id, talking.id, new.id}
 

@@ -132,7 +132,10 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def peers(engine: FakeEngine) -> Peers:
-    return Peers(engine, Tunnels(engine))  # type: ignore[arg-type]
+    async def unknown(name: str) -> None:
+        """Nobody knows more."""
+
+    return Peers(engine, Tunnels(engine, unknown))  # type: ignore[arg-type]
 
 
 async def test_a_new_key_takes_the_address_of_the_old(engine: FakeEngine, peers: Peers) -> None:

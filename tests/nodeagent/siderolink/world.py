@@ -91,6 +91,7 @@ class Ports:
     """Registry, event sink, log sink and trust authority in one, all recording."""
 
     stored: list[Link] = field(default_factory=list)
+    elsewhere: list[Link] = field(default_factory=list)  # stored by another server since we started
     answer: Link | Exception | None = None
     provisions: list[ProvisionRequest] = field(default_factory=list)
     alive: list[bool] = field(default_factory=list)
@@ -112,6 +113,9 @@ class Ports:
 
     async def links(self) -> list[Link]:
         return self.stored
+
+    async def tunnelled(self, virtual_address: str) -> Link | None:
+        return next((link for link in self.elsewhere if link.virtual_address == virtual_address), None)
 
     async def event(self, address: str, event_id: str, actor_id: str, payload: Message | None, type_url: str) -> None:
         if address in self.unknown:
