@@ -179,14 +179,12 @@ class Session:
         async with self._client(known, credentials) as client:
             # Without credentials a link that proves nothing leaves only the hardware to tell the machine by.
             await require(client, known.uuid, "" if credentials else known.fingerprint)
-            version = await client.version()
             fields = {
                 "reachable": True,
                 "error": "",
                 "api_mode": "secure" if credentials else "maintenance",
                 "boot_id": await _boot_id(client),
-                "talos_version": version.tag,
-                "arch": version.arch,
+                **await _version(client),
             }
             self._all.answered(known)
             self._all.batcher.observe(known, fields)
@@ -196,6 +194,14 @@ class Session:
         self._pause = FIRST_RETRY
         current = self._all.directory.link(self._link_id) or known
         self._all.batcher.observe(current, fields)
+
+
+async def _version(client: NodeClient) -> dict[str, str]:
+    try:
+        version = await client.version()
+    except (errors.Denied, errors.Unsupported):
+        return {}  # Talos up to 1.12 tells readers nothing in maintenance mode; its resources say the same
+    return {"talos_version": version.tag, "arch": version.arch}
 
 
 async def _boot_id(client: NodeClient) -> str:

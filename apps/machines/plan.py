@@ -19,6 +19,7 @@ class Facts:
     stage: str
     api_mode: str
     in_cluster: bool
+    over_agent: bool  # it cannot reach us, and we may not apply documents to it
     link_key: str
     wanted_sha: str  # of the join documents
     applied_sha: str
@@ -36,11 +37,12 @@ class Decision:
 
 def decide(facts: Facts) -> Decision:
     """The next step for the maintenance configuration."""
-    link = (
-        Condition("Link", "ok", "The machine's link is up.")
-        if facts.connected
-        else Condition("Link", "off", "Waiting for the machine to send a packet over its link.")
-    )
+    if facts.connected:
+        link = Condition("Link", "ok", "The machine's link is up.")
+    elif facts.over_agent:
+        link = Condition("Link", "off", "Waiting for an agent that reaches the machine to connect.")
+    else:
+        link = Condition("Link", "off", "Waiting for the machine to send a packet over its link.")
     if not facts.connected:
         return Decision(False, (link,))
     if not facts.reachable:
@@ -52,6 +54,8 @@ def decide(facts: Facts) -> Decision:
     if facts.api_mode != "maintenance" or facts.stage != "maintenance":
         text = f"The machine runs a configuration of its own (stage {facts.stage or 'unknown'}) and is in no cluster."
         return Decision(False, (link, api, Condition("Free", "warn", text)))
+    if facts.over_agent:
+        return Decision(False, (link, api))
     done = facts.applied_sha == facts.wanted_sha and facts.applied_key == facts.link_key
     if done:
         return Decision(False, (link, api, Condition("Join documents", "ok", "Events and logs are sent to us.")))

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
-from pathlib import Path
 
 from apps.machines.models import Agent, AgentTarget, Machine
 from nodeagent import agent
@@ -38,8 +37,8 @@ async def running_agent(
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A real agent, until the block ends or its task is cancelled, which is its death. Its state stays in the lab."""
     way = Way(Address.parse(f"grpc://{HOST}:{lab.settings.port}"), Trust(), None)
-    state = lab.settings.data / f"agent-{name}"
-    options = agent.Options(way, name, token, Scope(nodes, scan), Path(state), "0.0.0-test")
+    state = lab.settings.certificate.parent / f"agent-{name}"
+    options = agent.Options(way, name, token, Scope(nodes, scan), state, "0.0.0-test")
     running = asyncio.create_task(agent.run(options, asyncio.Event()))
     try:
         yield running

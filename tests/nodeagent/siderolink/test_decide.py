@@ -27,6 +27,7 @@ NEWCOMER = Facts(
 MACHINE = KnownLink(node_uuid=UUID, public_key="key", unique_token=TOKEN, installed=False)
 REBOOTED = replace(MACHINE, public_key="key of the boot before")
 INSTALLED = replace(REBOOTED, installed=True)
+BEHIND = KnownLink(node_uuid=UUID, public_key="", unique_token=None, installed=False, over_agent=True)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,11 @@ INSTALLED = replace(REBOOTED, installed=True)
         ({"by_uuid": REBOOTED, "unique_token": FOREIGN}, Act.PEND_CONFLICT),
         ({"by_uuid": INSTALLED, "unique_token": FOREIGN}, Act.PEND_CONFLICT),
         ({"by_uuid": replace(REBOOTED, unique_token=None), "unique_token": TOKEN}, Act.RETURN),
+        ({"by_uuid": BEHIND}, Act.PEND),
+        ({"by_uuid": BEHIND, "unique_token": TOKEN}, Act.PEND),  # its hardware was not read yet
+        ({"by_uuid": replace(BEHIND, same_hardware=True), "unique_token": TOKEN}, Act.RETURN),
+        ({"by_uuid": replace(BEHIND, same_hardware=False), "unique_token": TOKEN}, Act.PEND_CONFLICT),
+        ({"by_uuid": replace(BEHIND, same_hardware=False, in_cluster=True), "unique_token": TOKEN}, Act.PEND_CONFLICT),
     ],
 )
 def test_what_happens(changes: dict[str, object], act: Act) -> None:
@@ -56,6 +62,14 @@ def test_what_happens(changes: dict[str, object], act: Act) -> None:
         ({"token_valid": False}, "PERMISSION_DENIED", "unknown, revoked or expired"),
         ({"token_valid": False, "unique_token": FOREIGN}, "PERMISSION_DENIED", "unknown, revoked or expired"),
         ({"token_valid": False, "by_uuid": MACHINE}, "PERMISSION_DENIED", "unknown, revoked or expired"),
+        *(
+            (
+                {"by_uuid": replace(BEHIND, same_hardware=True, **bound), "unique_token": TOKEN},
+                "FAILED_PRECONDITION",
+                "reset it before it joins this way",
+            )
+            for bound in ({"installed": True}, {"in_cluster": True})
+        ),
         ({"talos_version": "v1.5.9"}, "FAILED_PRECONDITION", "Talos 1.6 or newer"),
         ({"talos_version": None}, "FAILED_PRECONDITION", "Talos 1.6 or newer"),
         ({"talos_version": "nonsense"}, "FAILED_PRECONDITION", "Talos 1.6 or newer"),
