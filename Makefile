@@ -4,6 +4,7 @@ PYTHON ?= python3
 DATA ?= data
 LISTEN ?= 0.0.0.0:8443
 DIR ?= tests/vectors
+ONLY ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -11,7 +12,7 @@ TOOLS := wireguard-go wg nft ip chromium
 PACKAGES := wireguard-go wireguard-tools nftables iproute2 chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint check peers vectors fuzz openapi clean tools
+.PHONY: help demo run test lint check peers vectors fuzz bench openapi clean tools
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,9 @@ vectors: $(VENV)/.dev ## Check this code against a folder of vectors (DIR=folder
 
 fuzz: $(VENV)/.dev ## Run the simulations with new seeds until one fails or Ctrl-C
 	$(PY) -m tests.nodeagent.simulation --forever
+
+bench: $(VENV)/.run ## Measure everything against floors of the same run; takes ten minutes (ONLY=name for one)
+	@$(PY) -m benchmarks $(ONLY)
 
 openapi: $(VENV)/.dev ## Write docs/openapi.yaml anew
 	$(PY) -m omni openapi

@@ -58,10 +58,11 @@ class FleetOptions:
 class Fleet:
     """Machines that run until they are switched off; an async context manager that pulls all plugs at its end."""
 
-    def __init__(self, options: FleetOptions) -> None:
+    def __init__(self, options: FleetOptions, api: ApiServer | None = None) -> None:
+        """`api` answers for all machines; without it one with every method there is."""
         self._options = options
         self._tasks: list[asyncio.Task[None]] = []
-        self._api = ApiServer(all_services())
+        self._api = api or ApiServer(all_services())
         self.world = World(self._api)
         self.machines = [self._machine(index) for index in range(options.machines)]
         for machine in self.machines:
