@@ -55,7 +55,20 @@ async def _refuse(scope: dict[str, Any], receive: Any, send: Any, status: int, t
         await receive()
         await send({"type": "websocket.close", "code": 4400, "reason": sentence})
         return
-    problem = {"type": "about:blank", "title": title, "status": status, "detail": sentence}
-    headers = [(b"content-type", b"application/problem+json")]
+    from apps.dashboard.errors import refused  # settings read this module before there are apps
+    from omni.middleware import CONTENT_POLICY
+
+    if _by_browser(scope):
+        kind, body = "text/html; charset=utf-8", refused(status, sentence)
+    else:
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": sentence}
+        kind, body = "application/problem+json", json.dumps(problem)
+    headers = [(b"content-type", kind.encode()), (b"content-security-policy", CONTENT_POLICY.encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(problem).encode()})
+    await send({"type": "http.response.body", "body": body.encode()})
+
+
+def _by_browser(scope: dict[str, Any]) -> bool:
+    """Whether somebody looks at the answer: a page was asked for."""
+    accepted = dict(scope["headers"]).get(b"accept", b"")
+    return b"text/html" in accepted and not scope["path"].startswith("/api/")

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import structlog
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from prometheus_client import Histogram
 
 from apps.accounts.identity import new_request_id, source_of
+from apps.dashboard.errors import AWAY, database_away
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data:;"
@@ -27,10 +28,11 @@ class RequestMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
-    def process_exception(self, request: HttpRequest, error: Exception) -> None:
-        """Log what a page's view did not foresee; Django answers it with 500."""
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Log what a view did not foresee. Django answers it with 500, we with 503 while the database is away."""
         if not isinstance(error, Http404 | PermissionDenied):
             log.error("request failed", exc_info=error)
+        return database_away(request) if isinstance(error, AWAY) else None
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()

@@ -38,7 +38,7 @@ function tellLoss() {
   if (lost > BANNER_MS && banner.hidden) {
     const time = banner.querySelector("[data-live-lost]");
     time.dateTime = new Date(lostAt).toISOString();
-    time.textContent = new Date(lostAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    time.textContent = new Date(lostAt).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
     banner.hidden = false;
   } else if (!lost) banner.hidden = true;
   const seconds = Math.ceil((again - Date.now()) / 1000);

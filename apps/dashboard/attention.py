@@ -64,8 +64,8 @@ class Item:
     @property
     def progress(self) -> list[tuple[State, int]]:
         """Steps done and the one at hand, as parts of a bar."""
-        parts: list[tuple[State, int]] = [("ok", self.done), (self.shape, 1), ("idle", self.steps - self.done - 1)]
-        return [part for part in parts if part[1] > 0]
+        parts: list[tuple[State, int]] = [("ok", self.done), (self.shape, 1)]
+        return parts if self.done else parts[1:]
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def audit_list(request: PageRequest) -> HttpResponse:
         "counted": COUNTED,
         "newest": shown[0].id if shown else "",
         "filters": urlencode(given),
-        "chips": [(FILTERS[name], value, _without(given, name)) for name, value in given.items()],
+        "chips": [(FILTERS[name], value, _without(given, name)) for name, value in given.items() if name != "q"],
         "spans": [
             (span, word, "?" + urlencode({**_rest(given, "since"), **({"since": span} if span else {})}))
             for span, word in SPANS

@@ -15,7 +15,7 @@ from apps.clusters import actions, picking, queries, states
 from apps.clusters.models import Cluster, ClusterMachine, MachineSet, MachineSetNode
 from apps.clusters.observe_cluster import seen_of, wanted_of
 from apps.clusters.observe_machine import machine_name
-from apps.dashboard.page import PageRequest, headings, in_order, page, show, start_of
+from apps.dashboard.page import PageRequest, drops, headings, in_order, page, show, start_of
 from apps.machines import queries as machines
 from apps.machines.models import Machine
 from apps.reconcile.conditions import WORST_FIRST, Shown, State
@@ -96,6 +96,7 @@ def cluster_list(request: PageRequest) -> HttpResponse:
         "error": error,
         "total": total,
         "everything": Cluster.objects.count(),
+        "drops": [] if window or error else drops(lambda text: queries.search(listed_clusters(), text).count(), query),
         "more": urlencode({"q": query, "sort": sort, "from": more}) if more < total else "",
         "columns": headings(COLUMNS, query, sort),
         "free": machines.counts()["free"],

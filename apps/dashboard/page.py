@@ -26,6 +26,9 @@ View = Callable[..., HttpResponseBase]
 HELPERS = 3
 """Admins and owners whom a refusal names."""
 
+DROPPED = 6
+"""Words of a query that finds nothing which are tried without."""
+
 FRAME_KINDS = ("cluster", "machine")
 """What every page hears of, for the number of things that need somebody."""
 
@@ -99,6 +102,16 @@ def start_of(request: HttpRequest) -> int:
     """The row that a further part of a list begins at (`?from=`); 0 for what is no such number."""
     given = request.GET.get("from", "")
     return int(given) if given.isdecimal() and len(given) < 10 else 0
+
+
+def drops(search: Callable[[str], int], text: str) -> list[tuple[str, int, str]]:
+    """Which words of a query that finds nothing keep rows away: each with how many there are without it, and the rest.
+
+    `search` counts the rows of a query.
+    """
+    words = text.split()[:DROPPED]
+    rests = [(word, " ".join(words[:at] + words[at + 1 :])) for at, word in enumerate(words)]
+    return [(word, number, rest) for word, rest in rests if rest and (number := search(rest))]
 
 
 def headings(titles: Iterable[tuple[str, str]], query: str, sort: str) -> list[dict[str, str]]:

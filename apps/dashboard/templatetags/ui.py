@@ -196,9 +196,12 @@ def field(bound: BoundField, label: str) -> dict[str, Any]:
 
 
 @register.simple_tag
-def bar(parts: list[tuple[State, int]], size: str = "thin") -> SafeString:
-    """Parts of a whole, each with its state; says its numbers to whom it is read out. `size` is "thin" or "big"."""
-    total = sum(number for _, number in parts) or 1
+def bar(parts: list[tuple[State, int]], size: str = "thin", whole: int = 0) -> SafeString:
+    """Parts of a whole (of their sum when it is 0), each with its state; says its numbers to whom it is read out.
+
+    `size` is "thin" or "big".
+    """
+    total = whole or sum(number for _, number in parts) or 1
     words = ", ".join(f"{number} {WORDS[state].lower()}" for state, number in parts) or "none"
     cells = format_html_join("", '<i class="{}" style="--v:{}"></i>', ((s, 100 * n / total) for s, n in parts))
     return format_html('<span class="bar {}" role="img" aria-label="{}">{}</span>', size, words, cells)
