@@ -98,7 +98,7 @@ async def _serve(options: Options, hello: Hello, lookout: Lookout, stop: asyncio
         failures = 1 if session.welcomed else failures + 1
         pause = REFUSED_PAUSE if refused else _backoff(failures)
         what = "refuses this agent" if refused else "was lost" if session.welcomed else "cannot be reached"
-        log.warning("%s %s: %s; trying again in %.0f s", options.way.address, what, reason, pause)
+        log.warning("%s %s: %s; trying again in %.0f s", options.way.address, what, reason, max(pause, 1))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await stop.wait()

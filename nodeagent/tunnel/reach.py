@@ -66,7 +66,10 @@ class Address:
     def parse(cls, url: str) -> Address:
         """Raises ValueError for anything else."""
         parts = urlsplit(url if "://" in url else f"https://{url}")
-        port = parts.port  # raises ValueError
+        try:
+            port = parts.port
+        except ValueError:
+            raise ValueError(f"{_shown(url)!r} has no port from 0 to 65535") from None
         if not parts.hostname or parts.path.strip("/") or parts.query or parts.username is not None:
             raise ValueError(f"{_shown(url)!r} is not a server's URL such as https://omni.example.com:8443")
         if parts.scheme == "http" and not _is_loopback(parts.hostname):

@@ -8,6 +8,7 @@ each connection by itself. What an agent may cost is bounded: see the limits her
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections import deque
@@ -31,7 +32,7 @@ from nodeagent.tunnel.protocol import (
     read_hello,
 )
 from talos.gen.omni import agent_pb2_grpc
-from talos.gen.omni.agent_pb2 import FromAgent, Heartbeat, Open, Piece, ToAgent, Welcome
+from talos.gen.omni.agent_pb2 import Abort, FromAgent, Heartbeat, Open, Piece, ToAgent, Welcome
 
 HEARTBEAT = 15.0
 """Seconds in which each end says something. Silence of three heartbeats is an end."""
@@ -112,6 +113,7 @@ class _Session:
 class _Opening:
     """A connection that an agent was asked for; `answer` is done when its `Carry` call comes, or the refusal."""
 
+    connection: bytes
     session: _Session
     carried: Carried
     answer: asyncio.Future[None]
@@ -151,7 +153,7 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
             raise OSError(f"{session.name} carries {CONNECTION_LIMIT:,} connections already")
         connection = secrets.token_bytes(16)
         carried, stream = open_carried(address, port)
-        opening = _Opening(session, carried, asyncio.get_running_loop().create_future())
+        opening = _Opening(connection, session, carried, asyncio.get_running_loop().create_future())
         self._opening[connection] = session.opening[connection] = opening
         try:
             session.order(ToAgent(open=Open(connection=connection, address=address, port=port)))
@@ -196,22 +198,23 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
     async def Control(self, request_iterator: AsyncIterator[FromAgent], context: Any) -> None:
         """One agent, for as long as it is connected."""
         session = await self._admit(request_iterator, context)
-        listening: asyncio.Future[Any] = asyncio.ensure_future(self._listen(session, request_iterator))
-        ordering: asyncio.Future[Any] = asyncio.ensure_future(self._order(session, context))
+        tasks: list[asyncio.Future[Any]] = []
         try:
+            await context.send_initial_metadata(())  # apart: else the first message, cut off, would spoil the status
+            tasks.append(asyncio.ensure_future(self._listen(session, request_iterator)))
+            tasks.append(asyncio.ensure_future(self._order(session, context)))
             async with asyncio.timeout(session.patience) as session.silence:
-                await asyncio.wait({listening, ordering, session.ended}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({*tasks, session.ended}, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
-            text = f"nothing was heard of it for {session.patience:g} s"
-            session.end(grpc.StatusCode.UNAVAILABLE, text)
+            session.end(grpc.StatusCode.UNAVAILABLE, f"nothing was heard of it for {session.patience:g} s")
         finally:
             self._forget(session, grpc.StatusCode.OK, "the connection to it was lost")
-            listening.cancel()
-            ordering.cancel()
-            await asyncio.gather(listening, ordering, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         code, text = session.ended.result()
         if code is not grpc.StatusCode.OK:
-            await context.abort(code, text)
+            await _end(context, code, text)
 
     async def _admit(self, messages: AsyncIterator[FromAgent], context: Any) -> _Session:
         """The session of an agent that is let in, or an end of the call."""
@@ -301,11 +304,11 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
         opening = await self._expected(context)
         session, carried = opening.session, opening.carried
         session.carried.add(carried)
-        tasks = [
-            asyncio.ensure_future(_receive(carried, request_iterator)),
-            asyncio.ensure_future(_send(carried, context)),
-        ]
+        tasks: list[asyncio.Future[Any]] = []
         try:
+            await context.send_initial_metadata(())  # apart: see Control
+            tasks.append(asyncio.ensure_future(_receive(carried, request_iterator)))
+            tasks.append(asyncio.ensure_future(_send(carried, context)))
             await asyncio.wait({carried.over})
         finally:
             carried.end(ConnectionResetError(f"{session.name}: the connection to it was lost"))
@@ -315,7 +318,9 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
             await asyncio.gather(*tasks, return_exceptions=True)
         error = carried.over.result()
         if error is not None:
-            await context.abort(grpc.StatusCode.ABORTED, str(error))
+            with contextlib.suppress(OSError):
+                session.order(ToAgent(abort=Abort(connection=opening.connection)))
+            await _end(context, grpc.StatusCode.ABORTED, str(error))
 
     async def _expected(self, context: Any) -> _Opening:
         ids = [value for key, value in context.invocation_metadata() if key == CONNECTION_KEY]
@@ -345,6 +350,11 @@ async def _send(carried: Carried, context: Any) -> None:
     except BaseException:
         carried.end(ConnectionResetError("the connection to the agent was lost"))
         raise
+
+
+async def _end(context: Any, code: grpc.StatusCode, text: str) -> None:
+    with contextlib.suppress(grpc.aio.InternalError):  # the call has ended meanwhile
+        await context.abort(code, text)
 
 
 async def _refuse(context: Any, code: grpc.StatusCode, text: str) -> NoReturn:

@@ -43,7 +43,7 @@ class Session:
         scheme = "https" if way.address.secure else "http"
         self._channel = Channel(way.open, "the server", way.address.authority, scheme)
         self._server = way.address
-        self._carrying: set[asyncio.Task[None]] = set()
+        self._carrying: dict[bytes, asyncio.Task[None]] = {}
         self._messages: deque[FromAgent] = deque()
         self._news = asyncio.Event()
         self.welcomed = False
@@ -57,9 +57,10 @@ class Session:
                 await self._control(control, stop)
         finally:
             self._lookout.tell = None
-            for task in self._carrying:
+            carrying = list(self._carrying.values())
+            for task in carrying:
                 task.cancel()
-            await asyncio.gather(*self._carrying, return_exceptions=True)
+            await asyncio.gather(*carrying, return_exceptions=True)
             await self._channel.close()
 
     async def _control(self, control: Call, stop: asyncio.Event) -> None:
@@ -103,8 +104,12 @@ class Session:
                 raise ServerSilent(f"nothing was heard of it for {patience:g} s") from None
             if message is None:
                 return
-            if message.WhichOneof("message") == "open":
-                self._open(message.open)
+            match message.WhichOneof("message"):
+                case "open":
+                    self._open(message.open)
+                case "abort":
+                    if (task := self._carrying.get(message.abort.connection)) is not None:
+                        task.cancel()
 
     async def _speak(self, control: Call, heartbeat: float) -> None:
         while not control.over:
@@ -138,9 +143,8 @@ class Session:
         elif len(self._carrying) >= CONNECTION_LIMIT:
             self._refuse(order, f"it carries {CONNECTION_LIMIT:,} connections already")
         else:
-            task = asyncio.ensure_future(self._carry(order))
-            self._carrying.add(task)
-            task.add_done_callback(self._carrying.discard)
+            task = self._carrying[order.connection] = asyncio.ensure_future(self._carry(order))
+            task.add_done_callback(lambda _: self._carrying.pop(order.connection, None))
 
     def _refuse(self, order: Open, reason: str) -> None:
         log.debug("refused %s:%d: %s", order.address, order.port, reason)

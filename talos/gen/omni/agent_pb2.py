@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atalos/gen/omni/agent.proto\x12\romni.agent.v1\"\x8e\x02\n\tFromAgent\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x14.omni.agent.v1.HelloH\x00\x12-\n\theartbeat\x18\x02 \x01(\x0b\x32\x18.omni.agent.v1.HeartbeatH\x00\x12%\n\x05\x66ound\x18\x03 \x01(\x0b\x32\x14.omni.agent.v1.FoundH\x00\x12#\n\x04lost\x18\x04 \x01(\x0b\x32\x13.omni.agent.v1.LostH\x00\x12)\n\x07refused\x18\x05 \x01(\x0b\x32\x16.omni.agent.v1.RefusedH\x00\x12)\n\x07goodbye\x18\x06 \x01(\x0b\x32\x16.omni.agent.v1.GoodbyeH\x00\x42\t\n\x07message\"\x93\x01\n\x07ToAgent\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.omni.agent.v1.WelcomeH\x00\x12-\n\theartbeat\x18\x02 \x01(\x0b\x32\x18.omni.agent.v1.HeartbeatH\x00\x12#\n\x04open\x18\x03 \x01(\x0b\x32\x13.omni.agent.v1.OpenH\x00\x42\t\n\x07message\"j\n\x05Hello\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncredential\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\r\n\x05nodes\x18\x05 \x03(\t\x12\x10\n\x08networks\x18\x06 \x03(\t\"6\n\x07Welcome\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x19\n\x11heartbeat_seconds\x18\x02 \x01(\x01\"\x0b\n\tHeartbeat\"\t\n\x07Goodbye\"\x18\n\x05\x46ound\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"\'\n\x04Lost\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"9\n\x04Open\x12\x12\n\nconnection\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\"-\n\x07Refused\x12\x12\n\nconnection\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\"\n\x05Piece\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x08\x32\x88\x01\n\x0c\x41gentService\x12?\n\x07\x43ontrol\x12\x18.omni.agent.v1.FromAgent\x1a\x16.omni.agent.v1.ToAgent(\x01\x30\x01\x12\x37\n\x05\x43\x61rry\x12\x14.omni.agent.v1.Piece\x1a\x14.omni.agent.v1.Piece(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atalos/gen/omni/agent.proto\x12\romni.agent.v1\"\x8e\x02\n\tFromAgent\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x14.omni.agent.v1.HelloH\x00\x12-\n\theartbeat\x18\x02 \x01(\x0b\x32\x18.omni.agent.v1.HeartbeatH\x00\x12%\n\x05\x66ound\x18\x03 \x01(\x0b\x32\x14.omni.agent.v1.FoundH\x00\x12#\n\x04lost\x18\x04 \x01(\x0b\x32\x13.omni.agent.v1.LostH\x00\x12)\n\x07refused\x18\x05 \x01(\x0b\x32\x16.omni.agent.v1.RefusedH\x00\x12)\n\x07goodbye\x18\x06 \x01(\x0b\x32\x16.omni.agent.v1.GoodbyeH\x00\x42\t\n\x07message\"\xba\x01\n\x07ToAgent\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.omni.agent.v1.WelcomeH\x00\x12-\n\theartbeat\x18\x02 \x01(\x0b\x32\x18.omni.agent.v1.HeartbeatH\x00\x12#\n\x04open\x18\x03 \x01(\x0b\x32\x13.omni.agent.v1.OpenH\x00\x12%\n\x05\x61\x62ort\x18\x04 \x01(\x0b\x32\x14.omni.agent.v1.AbortH\x00\x42\t\n\x07message\"j\n\x05Hello\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncredential\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\r\n\x05nodes\x18\x05 \x03(\t\x12\x10\n\x08networks\x18\x06 \x03(\t\"6\n\x07Welcome\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x19\n\x11heartbeat_seconds\x18\x02 \x01(\x01\"\x0b\n\tHeartbeat\"\t\n\x07Goodbye\"\x18\n\x05\x46ound\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"\'\n\x04Lost\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"9\n\x04Open\x12\x12\n\nconnection\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\"\x1b\n\x05\x41\x62ort\x12\x12\n\nconnection\x18\x01 \x01(\x0c\"-\n\x07Refused\x12\x12\n\nconnection\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\"\n\x05Piece\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x08\x32\x88\x01\n\x0c\x41gentService\x12?\n\x07\x43ontrol\x12\x18.omni.agent.v1.FromAgent\x1a\x16.omni.agent.v1.ToAgent(\x01\x30\x01\x12\x37\n\x05\x43\x61rry\x12\x14.omni.agent.v1.Piece\x1a\x14.omni.agent.v1.Piece(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,25 +34,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FROMAGENT']._serialized_start=46
   _globals['_FROMAGENT']._serialized_end=316
   _globals['_TOAGENT']._serialized_start=319
-  _globals['_TOAGENT']._serialized_end=466
-  _globals['_HELLO']._serialized_start=468
-  _globals['_HELLO']._serialized_end=574
-  _globals['_WELCOME']._serialized_start=576
-  _globals['_WELCOME']._serialized_end=630
-  _globals['_HEARTBEAT']._serialized_start=632
-  _globals['_HEARTBEAT']._serialized_end=643
-  _globals['_GOODBYE']._serialized_start=645
-  _globals['_GOODBYE']._serialized_end=654
-  _globals['_FOUND']._serialized_start=656
-  _globals['_FOUND']._serialized_end=680
-  _globals['_LOST']._serialized_start=682
-  _globals['_LOST']._serialized_end=721
-  _globals['_OPEN']._serialized_start=723
-  _globals['_OPEN']._serialized_end=780
-  _globals['_REFUSED']._serialized_start=782
-  _globals['_REFUSED']._serialized_end=827
-  _globals['_PIECE']._serialized_start=829
-  _globals['_PIECE']._serialized_end=863
-  _globals['_AGENTSERVICE']._serialized_start=866
-  _globals['_AGENTSERVICE']._serialized_end=1002
+  _globals['_TOAGENT']._serialized_end=505
+  _globals['_HELLO']._serialized_start=507
+  _globals['_HELLO']._serialized_end=613
+  _globals['_WELCOME']._serialized_start=615
+  _globals['_WELCOME']._serialized_end=669
+  _globals['_HEARTBEAT']._serialized_start=671
+  _globals['_HEARTBEAT']._serialized_end=682
+  _globals['_GOODBYE']._serialized_start=684
+  _globals['_GOODBYE']._serialized_end=693
+  _globals['_FOUND']._serialized_start=695
+  _globals['_FOUND']._serialized_end=719
+  _globals['_LOST']._serialized_start=721
+  _globals['_LOST']._serialized_end=760
+  _globals['_OPEN']._serialized_start=762
+  _globals['_OPEN']._serialized_end=819
+  _globals['_ABORT']._serialized_start=821
+  _globals['_ABORT']._serialized_end=848
+  _globals['_REFUSED']._serialized_start=850
+  _globals['_REFUSED']._serialized_end=895
+  _globals['_PIECE']._serialized_start=897
+  _globals['_PIECE']._serialized_end=931
+  _globals['_AGENTSERVICE']._serialized_start=934
+  _globals['_AGENTSERVICE']._serialized_end=1070
 # @@protoc_insertion_point(module_scope)

@@ -144,9 +144,9 @@ class Lab:
             yield
         finally:
             self.agents.close()
+            await server.stop()
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
-            await server.stop()
 
     @property
     def trust(self) -> Trust:
@@ -201,7 +201,7 @@ async def machine(handler: Handler, host: str | None = None, port: int = API_POR
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         live.add(writer)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await handler(reader, writer)
 
     server = await asyncio.start_server(accept, host, port)

@@ -115,6 +115,30 @@ async def test_an_abort_here_is_a_reset_at_the_machine() -> None:
         assert isinstance(await asyncio.wait_for(ended, PATIENCE), ConnectionResetError)
 
 
+async def test_an_abort_reaches_a_machine_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be said on the connection itself: its windows are full."""
+    was_reset = asyncio.Event()
+    reset = session.reset
+
+    def noted(writer: asyncio.StreamWriter) -> None:
+        reset(writer)
+        was_reset.set()
+
+    monkeypatch.setattr(session, "reset", noted)
+
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    async with lab() as one, reached(one, ignore) as (_, writer):
+        writer.write(b"x" * (16 << 20))
+        before = -1
+        while before != (before := writer.transport.get_write_buffer_size()):  # type: ignore[attr-defined]
+            await asyncio.sleep(0.3)
+        assert before
+        writer.transport.abort()
+        await asyncio.wait_for(was_reset.wait(), PATIENCE)
+
+
 async def test_a_connection_that_nobody_holds_any_more_ends() -> None:
     ended = asyncio.Event()
 
