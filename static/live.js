@@ -12,6 +12,7 @@ let working = false;
 let lostAt = null;          // since when the connection is gone, null while it is there
 let again = 0;              // when the next try is
 let retry = 0;
+const started = Date.now();
 
 const BANNER_MS = 2000, STALE_MS = 30000;
 const banner = document.querySelector("[data-live-banner]");
@@ -20,6 +21,7 @@ export function startLive() {
   if (!app) return;
   connect();
   setInterval(tellLoss, 500);
+  setInterval(onceInAWhile, 5000);
   banner?.querySelector("[data-live-now]").addEventListener("click", () => { if (lostAt !== null) connect(); });
 }
 
@@ -70,6 +72,14 @@ function connect() {
     retry = setTimeout(connect, delay);
     delay = Math.min(delay * 2, 15000);
   };
+}
+
+/** What becomes true by time alone, and so is told by nobody: such a part is asked for every `data-every` milliseconds. */
+function onceInAWhile() {
+  if (lostAt !== null) return;
+  for (const el of document.querySelectorAll("[data-every]"))
+    if (Date.now() - (fetched.get(el.dataset.src) ?? started) > Number(el.dataset.every)) due.add(el.dataset.src);
+  if (due.size) schedule();
 }
 
 /** What changed before we listened: a list is asked for once, other fragments one by one. */
@@ -149,13 +159,15 @@ function parse(html) {
   return template.content;
 }
 
-/** Whether two elements say the same; how long something has lasted ticks by itself and does not count. */
+/** Whether two elements say the same; how long something has lasted ticks by itself and does not count,
+ * nor do the tokens of forms. */
 function same(one, other) {
   const [a, b] = [one, other].map((el) => {
     const copy = el.cloneNode(true);
     copy.classList.remove("new");
     if (!copy.classList.length) copy.removeAttribute("class");
     for (const time of copy.querySelectorAll("time[data-since]")) time.textContent = "";
+    for (const input of copy.querySelectorAll("[name=csrfmiddlewaretoken]")) input.removeAttribute("value");
     for (const row of copy.querySelectorAll("tr.new")) {
       row.classList.remove("new");
       if (!row.classList.length) row.removeAttribute("class");

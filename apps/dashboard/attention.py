@@ -137,8 +137,9 @@ def _needs(look: _Look, clusters: list[Item]) -> list[Item]:
 
 def _moves(item: Item, now: datetime) -> bool:
     """Whether it goes on by itself as far as one can tell now."""
-    if item.shape == "wait":
-        return item.since is None or now - item.since < STANDS_STILL
+    patience = {"wait": STANDS_STILL, "off": machine_states.STALE_AFTER}.get(item.shape)
+    if patience is not None:
+        return item.since is None or now - item.since < patience
     return item.shape == "work"
 
 
@@ -195,6 +196,7 @@ def _silent_machines(look: _Look, known: set[str]) -> Iterator[Item]:
     Those behind an agent that is silent itself have one cause, which is the agent's item.
     """
     lost = Machine.objects.filter(observation__connected=False, observation__observed_at__isnull=False)
+    lost = lost.filter(observation__connected_changed_at__lt=look.now - machine_states.STALE_AFTER)
     lost = lost.filter(cluster_machine__isnull=False).exclude(cluster_machine__cluster__name__in=known)
     lost = lost.exclude(targets__agent__observation__connected=False)
     by_cluster = lost.values_list("cluster_machine__cluster__name").annotate(
@@ -217,7 +219,8 @@ def _silent_machines(look: _Look, known: set[str]) -> Iterator[Item]:
 
 def _agents(look: _Look) -> Iterator[Item]:
     """Agents that went silent, with how many machines they leave behind."""
-    silent = Agent.objects.filter(observation__connected=False, observation__connected_changed_at__isnull=False)
+    since = look.now - machine_states.STALE_AFTER
+    silent = Agent.objects.filter(observation__connected=False, observation__connected_changed_at__lt=since)
     behind = Count("targets__machine", distinct=True)
     for agent in silent.select_related("observation").annotate(behind=behind).filter(behind__gt=0).order_by("name"):
         yield Item(

@@ -26,7 +26,9 @@ COMMANDS = {  # name: where it is
     "clusters": "omni.cli.clusters:clusters",
     "cluster": "omni.cli.templates:cluster",
     "jointokens": "omni.cli.machines:jointokens",
-    "audit": "omni.cli.machines:audit",
+    "status": "omni.cli.fleet:status",
+    "audit": "omni.cli.fleet:audit",
+    "orgs": "omni.cli.fleet:orgs",
     "completion": "omni.cli.completion:completion",
     "openapi": "omni.cli.openapi:openapi",
 }
@@ -59,6 +61,7 @@ def main() -> None:
     Let machines in:             omni jointokens create rack-7
                                  omni jointokens kernel-args rack-7
     See them:                    omni machines list
+    See what needs you:          omni status
     Make a cluster of them:      omni cluster template sync -f prod.yaml --wait
     See how it is:               omni cluster status prod
     """

@@ -58,6 +58,17 @@ class Api:
         """Read one thing of the organisation."""
         return self.call("GET", self.at(*parts), params=_given(query))
 
+    def read(self, *parts: str, **query: Any) -> Iterator[bytes]:
+        """A file of the organisation, some of it at a time."""
+        try:
+            with self._client.stream("GET", self.at(*parts), params=_given(query)) as response:
+                if response.is_error:
+                    response.read()
+                    raise click.ClickException(_words(response))
+                yield from response.iter_bytes()
+        except httpx.HTTPError as error:
+            raise Away(f"{self.url} did not answer: {error or type(error).__name__}") from None
+
     def post(self, *parts: str, json: Any = None, **query: Any) -> Any:
         """Act on one thing of the organisation."""
         return self.call("POST", self.at(*parts), json=json if json is not None else {}, params=_given(query))

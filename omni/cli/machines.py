@@ -1,4 +1,4 @@
-"""`omni machines`, `omni jointokens` and `omni audit`."""
+"""`omni machines` and `omni jointokens`."""
 
 import re
 import time
@@ -213,16 +213,3 @@ def _token(api: Api, name: str | None) -> dict[str, str]:
         known = ", ".join(row["name"] for row in rows) or "none"
         raise click.ClickException(f"there is no join token {name or 'that is the default'}; known: {known}")
     return wanted[0]
-
-
-@click.command()
-@click.option("-q", "--query", default="", help="Only records with this text.")
-@click.option("--limit", type=int, default=50, help="At most so many records, the newest first [50].")
-@output_option
-@with_api
-def audit(api: Api, query: str, limit: int, output: str) -> None:
-    """Who did what, the newest first."""
-    rows = api.list("audit", limit=limit, q=query, sort="-at")
-    whom: list[Column] = [("who", "actor_name"), ("did", "verb"), ("to", "object_name")]
-    columns: list[Column] = [("at", "at"), *whom, ("outcome", "outcome")]
-    show(rows, columns, output, "No record matches.")
