@@ -10,7 +10,7 @@ from django.utils import timezone
 from apps.access.actor import Actor
 from apps.access.check import check
 from apps.audit.actions import record
-from apps.clusters import credentials, queries, store, templates
+from apps.clusters import credentials, queries, store, templates, ways
 from apps.clusters.models import Cluster, ClusterMachine
 from apps.clusters.templates import Review
 from apps.machines.models import MachineClass
@@ -100,34 +100,35 @@ def check_class_unused(row: MachineClass) -> None:
         raise ValidationError(f"Machine class {row.name} is used by {', '.join(used)}; change them first.")
 
 
-def download_talosconfig(actor: Actor, cluster: Cluster) -> str:
-    """A talosconfig with administrator's rights and the nodes' own addresses. Raises ValidationError too early."""
+def download_talosconfig(actor: Actor, cluster: Cluster, endpoint: str = "") -> str:
+    """A talosconfig with administrator's rights that talks to the nodes, or first to the cluster's own endpoint.
+
+    Raises ValidationError too early, and for an endpoint that the cluster does not have.
+    """
     check(actor, "cluster.talosconfig", cluster.name)
     bundle = credentials.bundle_of(_secrets(cluster))
-    endpoints, nodes = queries.node_addresses(cluster)
+    endpoints, nodes = ways.talos_endpoints(cluster, endpoint)
     client = pki.talos_client(bundle.os, ["os:admin"], timezone.now(), BREAK_GLASS)
     _record_download(actor, "cluster.talosconfig", cluster)
     return talosconfig.generate(cluster.name, endpoints, bundle.os.crt, client, nodes).to_yaml()
 
 
-def download_kubeconfig(actor: Actor, cluster: Cluster) -> str:
-    """A kubeconfig with administrator's rights, pointed at a control plane's own address."""
+def download_kubeconfig(actor: Actor, cluster: Cluster, endpoint: str = "") -> str:
+    """A kubeconfig with administrator's rights, pointed at one of `ways.WAYS`; the best there is by default.
+
+    Raises ValidationError too early, and for an endpoint that the cluster does not have.
+    """
     check(actor, "cluster.kubeconfig", cluster.name)
     bundle = credentials.bundle_of(_secrets(cluster))
-    endpoints, _ = queries.node_addresses(cluster)
-    if not endpoints:
-        raise ValidationError(f"No control plane of {cluster.name} has reported an address yet.")
-    host = f"[{endpoints[0]}]" if ":" in endpoints[0] else endpoints[0]
+    server = ways.kubernetes_url(cluster, endpoint)
     _record_download(actor, "cluster.kubeconfig", cluster)
     return kubeconfig.generate(
         cluster=cluster.name,
-        endpoint=f"https://{host}:6443",
+        endpoint=server,
         ca=bundle.k8s,
         accepted_cas=[bundle.k8s.crt],
         now=timezone.now(),
         ttl=BREAK_GLASS,
-        user_name=f"admin@{cluster.name}",
-        context_name=f"admin@{cluster.name}",
     ).to_yaml()
 
 

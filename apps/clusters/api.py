@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from apps.api.base import TenantRequest, TenantViewSet
 from apps.api.routing import TenantRouter
 from apps.api.state import StateSerializer
-from apps.clusters import actions, compose, queries, states, templates
+from apps.clusters import actions, compose, queries, states, templates, ways
 from apps.clusters.models import Cluster, ClusterMachine, ClusterStatus
 from apps.clusters.templates import Review
 from apps.machines import actions as machine_actions
@@ -43,9 +43,21 @@ class ConditionSerializer(serializers.Serializer[Any]):
     since = serializers.CharField()
 
 
+class EndpointSerializer(serializers.Serializer[Any]):
+    """The cluster's own endpoint, by which it is reached without this installation."""
+
+    address = serializers.CharField(
+        required=False, default="", allow_blank=True, help_text="`https://host:port`, or a host with or without a port."
+    )
+    virtual_ip = serializers.CharField(
+        required=False, default="", allow_blank=True, help_text="An address that the control planes share."
+    )
+
+
 class ClusterSerializer(serializers.ModelSerializer[Cluster]):
     """A cluster as lists show it."""
 
+    endpoint = EndpointSerializer(source="own_endpoint", help_text="Empty fields: it is reached by this installation.")
     state = serializers.SerializerMethodField()
     phase = serializers.CharField(source="status.phase")
     ready = serializers.BooleanField(source="status.ready")
@@ -58,7 +70,7 @@ class ClusterSerializer(serializers.ModelSerializer[Cluster]):
         model = Cluster
         fields = [
             "id", "name", "state", "phase", "ready", "kubernetes_api_ready", "machines", "kubernetes_version",
-            "talos_version", "initial_talos_version", "labels", "annotations", "features", "generation",
+            "talos_version", "initial_talos_version", "endpoint", "labels", "annotations", "features", "generation",
             "observed_generation", "created_at", "ready_at", "deleting_at",
         ]  # fmt: skip
 
@@ -132,6 +144,7 @@ class NewClusterSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     kubernetes_version = serializers.CharField()
     talos_version = serializers.CharField()
+    endpoint = EndpointSerializer(required=False)
     labels = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False, default=dict)
     control_planes = MachineSetSerializer()
     workers = MachineSetSerializer(many=True, required=False, default=list)
@@ -183,6 +196,11 @@ def shown_review(review: Review) -> dict[str, Any]:
 class FileSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     content = serializers.CharField()
+
+
+def _endpoint_parameter(choices: dict[str, str], default: str) -> OpenApiParameter:
+    meanings = "; ".join(f"`{name}`: {words}" for name, words in choices.items())
+    return OpenApiParameter("endpoint", str, enum=list(choices), description=f"{meanings}. Default: {default}.")
 
 
 @router.resource("clusters")
@@ -290,17 +308,24 @@ class ClusterViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVie
             raise ValidationError({"template": str(error)}) from None
         return Response({"name": f"{name}.yaml", "content": text})
 
-    @extend_schema(request=None, responses=FileSerializer)
+    @extend_schema(request=None, responses=FileSerializer, parameters=[_endpoint_parameter(ways.TALOS_WAYS, ways.NODE)])
     @action(detail=True, methods=["post"])
     def talosconfig(self, request: TenantRequest, slug: str, name: str) -> Response:
-        """Administrator's talosconfig with the nodes' own addresses. Audited; for when this control plane is away."""
-        return Response({"name": "talosconfig", "content": actions.download_talosconfig(request.actor, self._locked())})
+        """Administrator's talosconfig for talking to the nodes themselves. Audited; for when this control plane is
+        away.
+        """
+        chosen = request.query_params.get("endpoint", "")
+        content = actions.download_talosconfig(request.actor, self._locked(), chosen)
+        return Response({"name": "talosconfig", "content": content})
 
-    @extend_schema(request=None, responses=FileSerializer)
+    @extend_schema(request=None, responses=FileSerializer, parameters=[_endpoint_parameter(ways.WAYS, "own or node")])
     @action(detail=True, methods=["post"])
     def kubeconfig(self, request: TenantRequest, slug: str, name: str) -> Response:
-        """Administrator's kubeconfig with a control plane's own address. Audited; for when this one is away."""
-        return Response({"name": "kubeconfig", "content": actions.download_kubeconfig(request.actor, self._locked())})
+        """Administrator's kubeconfig that does not need this control plane. Audited; for when it is away."""
+        chosen = request.query_params.get("endpoint", "")
+        return Response(
+            {"name": "kubeconfig", "content": actions.download_kubeconfig(request.actor, self._locked(), chosen)}
+        )
 
     def _locked(self) -> Cluster:
         cluster: Cluster = self.get_object()

@@ -52,6 +52,7 @@ class ClassSet:
     held: tuple[str, ...]  # machine UUIDs picked; the first to be given back comes first
     candidates: tuple[str, ...]  # free machines that fit, the first to be taken comes first
     problem: str = ""  # why the class cannot be used
+    unfit: str = ""  # a sentence about a free machine of the class that cannot be taken as it is
 
 
 @dataclass(frozen=True)

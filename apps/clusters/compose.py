@@ -14,6 +14,9 @@ def template_of(wanted: Mapping[str, Any]) -> str:
         "kubernetes": {"version": f"v{str(wanted['kubernetes_version']).removeprefix('v')}"},
         "talos": {"version": f"v{str(wanted['talos_version']).removeprefix('v')}"},
     }
+    if endpoint := {key: value for key, value in (wanted.get("endpoint") or {}).items() if value}:
+        keys = {"address": "address", "virtual_ip": "virtualIP"}
+        cluster["endpoint"] = {keys[name]: value for name, value in endpoint.items()}
     if wanted.get("labels"):
         cluster["labels"] = dict(wanted["labels"])
     if wanted.get("patches"):

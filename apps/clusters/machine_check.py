@@ -23,6 +23,7 @@ def refusals(desired: list[Resource], planned: Plan, cluster: Cluster | None) ->
     spec = spec_of(desired)
     picked = {item.id: item for item in desired if item.type == kinds.MACHINE_SET_NODE}
     new = _new(planned)
+    other_endpoint = cluster is None or cluster.own_endpoint != template.endpoint_of(spec)
     members = set(ClusterMachine.objects.filter(cluster=cluster).values_list("machine__uuid", flat=True))
     known = Machine.objects.filter(uuid__in=picked.keys() | members)
     related = ("observation", "link", "cluster_machine__cluster", "cluster_machine__machine_set")
@@ -30,22 +31,24 @@ def refusals(desired: list[Resource], planned: Plan, cluster: Cluster | None) ->
         seen, resource = seen_of(machine), picked.get(machine.uuid)
         member: ClusterMachine | None = getattr(machine, "cluster_machine", None)
         wanted = _wanted(machine, resource, member, spec, desired)
-        if member is not None and cluster is not None and member.cluster_id == cluster.id:
-            stays = member.leaving_at is None and (resource is not None or _by_class(member, desired))
-            sentence = picking.endpoint_problem(seen, wanted) if stays else ""
-        elif machine.uuid in new:
+        mine = member is not None and cluster is not None and member.cluster_id == cluster.id
+        if machine.uuid in new and not mine:
             sentence, state = picking.blocker(machine.uuid, seen, wanted)
             sentence = sentence if state == "bad" else ""
+        elif other_endpoint and (resource is not None or _stays(member, desired)):
+            sentence = picking.endpoint_problem(seen, wanted)
         else:
             continue
         if sentence:
             yield sentence.rstrip(".")
 
 
-def _by_class(member: ClusterMachine, desired: list[Resource]) -> bool:
-    """Whether a member stays in a set that takes its machines by class."""
+def _stays(member: ClusterMachine | None, desired: list[Resource]) -> bool:
+    """Whether a member stays although nobody named it: in a set that takes its machines by class."""
+    if member is None or member.leaving_at is not None or member.machine_set is None:
+        return False
     sets = [item for item in desired if item.type == kinds.MACHINE_SET and item.spec.get("machine_allocation")]
-    return member.machine_set is not None and any(item.id == member.machine_set.name for item in sets)
+    return any(item.id == member.machine_set.name for item in sets)
 
 
 def _wanted(

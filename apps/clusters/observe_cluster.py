@@ -164,14 +164,16 @@ def _class_set(cluster: Cluster, machine_set: MachineSet, nodes: list[MachineSet
     row = MachineClass.objects.filter(name=machine_set.machine_class).first()
     wanted = None if machine_set.unlimited else machine_set.machine_count or 0
     short = row is not None and (wanted is None or len(own) < wanted)
+    candidates, unfit = _candidates(cluster, machine_set, row) if short and row else ((), "")
     return ClassSet(
         name=machine_set.name,
         role="controlplane" if machine_set.role == MachineSet.CONTROL_PLANE else "worker",
         class_name=machine_set.machine_class,
         wanted=wanted,
         held=_first_to_go(own),
-        candidates=_candidates(cluster, machine_set, row) if short and row else (),
+        candidates=candidates,
         problem="" if row else f"there is no machine class {machine_set.machine_class}",
+        unfit=unfit,
     )
 
 
@@ -187,8 +189,8 @@ def _first_to_go(uuids: list[str]) -> tuple[str, ...]:
     return tuple(sorted(uuids, key=order))
 
 
-def _candidates(cluster: Cluster, machine_set: MachineSet, row: MachineClass) -> tuple[str, ...]:
-    """Free machines of a class that this cluster can take, the one that joined first in front."""
+def _candidates(cluster: Cluster, machine_set: MachineSet, row: MachineClass) -> tuple[tuple[str, ...], str]:
+    """Free machines of a class that this cluster can take, the one that joined first in front; why one cannot be."""
     taken = MachineSetNode.objects.values("machine_uuid")
     machines = (
         Machine.objects.filter(cluster_machine=None, link__isnull=False)
@@ -197,11 +199,14 @@ def _candidates(cluster: Cluster, machine_set: MachineSet, row: MachineClass) ->
         .select_related("observation", "link")
         .order_by("id")
     )
-    fitting = []
+    fitting, unfit = [], ""
     for machine in machines:
         labels = labels_of(machine)
         if NO_MANUAL_ALLOCATION in labels or not matches_any(row.match_labels, labels):
             continue
-        if not picking.blocker(machine.uuid, seen_of(machine), wanted_of(cluster, machine_set, machine))[0]:
+        sentence, _ = picking.blocker(machine.uuid, seen_of(machine), wanted_of(cluster, machine_set, machine))
+        if sentence:
+            unfit = unfit or sentence
+        else:
             fitting.append(machine.uuid)
-    return tuple(fitting)
+    return tuple(fitting), unfit

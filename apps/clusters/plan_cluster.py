@@ -149,7 +149,7 @@ def _classes(facts: ClusterFacts, look: _Look) -> None:
             look.do("machines", PickMachines(sentence, item.name, chosen))
         elif missing:
             message = f"Waiting for {count(missing, 'free machine')} of class {item.class_name} for {item.name}."
-            look.say("machines", "wait", message)
+            look.say("machines", "wait", f"{message} {item.unfit}".rstrip())
 
 
 def _give_back(item: ClassSet, look: _Look) -> None:

@@ -52,15 +52,21 @@ def machines_of(cluster: Cluster) -> QuerySet[ClusterMachine]:
 
 
 def node_addresses(cluster: Cluster) -> tuple[list[str], list[str]]:
-    """The nodes' own addresses, one each: (control planes, all)."""
+    """The nodes' own addresses, one each: (control planes, all). A virtual IP is nobody's own."""
     control_planes, all_nodes = [], []
     for row in machines_of(cluster).filter(leaving_at=None):
         addresses = inventory.node_addresses(row.machine.observation.addresses)
+        addresses = [address for address in addresses if address != cluster.virtual_ip]
         if addresses:
             all_nodes.append(addresses[0])
             if row.role == MachineSet.CONTROL_PLANE:
                 control_planes.append(addresses[0])
     return control_planes, all_nodes
+
+
+def reached_by_machines(cluster: Cluster) -> bool:
+    """Whether any machine of the cluster has a link over which it reaches this installation."""
+    return any(row.machine.link.reaches_us for row in machines_of(cluster) if hasattr(row.machine, "link"))
 
 
 def machine_credentials(machine_id: object) -> Credentials | None:

@@ -11,7 +11,7 @@ from apps.clusters.observe_machine import machine_name
 from apps.clusters.templates import Review
 from apps.machines.models import Machine
 from apps.reconcile.conditions import State
-from talos.template import Change, Resource
+from talos.template import Change, Resource, endpoint_of
 from talos.template import resources as kinds
 
 NAMED = 5
@@ -100,18 +100,27 @@ def _allocated(changes: list[Change]) -> Iterator[Effect]:
 def _cluster(changes: list[Change]) -> Iterator[Effect]:
     for change in changes:
         if change.resource.type == kinds.CLUSTER and change.old is None and change.new is not None:
-            spec = change.new.spec
+            spec, endpoint = change.new.spec, endpoint_of(change.new.spec)
+            reached = f", reached at {endpoint.url} without this installation" if endpoint else ""
             yield Effect(
                 "work",
                 f"Cluster {change.new.id} is created with Talos {spec['talos_version']} and"
-                f" Kubernetes {spec['kubernetes_version']}.",
+                f" Kubernetes {spec['kubernetes_version']}{reached}.",
             )
 
 
 def _configured(changes: list[Change], members: list[ClusterMachine]) -> set[str]:
-    """Machines of the cluster whose config a changed patch is part of."""
+    """Machines of the cluster whose config a changed patch is part of; all of them when its endpoint changes."""
+    if any(_another_endpoint(change) for change in changes):
+        return {row.machine.uuid for row in members}
     patches = [change.resource for change in changes if change.resource.type == kinds.CONFIG_PATCH]
     return {row.machine.uuid for row in members if any(_applies(patch, row) for patch in patches)}
+
+
+def _another_endpoint(change: Change) -> bool:
+    if change.resource.type != kinds.CLUSTER or change.old is None or change.new is None:
+        return False
+    return endpoint_of(change.old.spec) != endpoint_of(change.new.spec)
 
 
 def _applies(patch: Resource, row: ClusterMachine) -> bool:

@@ -1,5 +1,6 @@
 """The template that the editor begins with: a cluster of the machines that are free now."""
 
+from apps.clusters import networks
 from apps.clusters.models import Cluster
 from apps.clusters.observe_machine import machine_name
 from apps.machines.models import Machine
@@ -15,7 +16,7 @@ def example() -> str:
     free = list(
         Machine.objects.filter(cluster_machine=None, link__isnull=False, observation__stage="maintenance")
         .filter(observation__connected=True)
-        .select_related("observation")
+        .select_related("observation", "link")
         .order_by("observation__hostname", "uuid")[:MACHINES]
     )
     talos = next((m.observation.talos_version.removeprefix("v") for m in free), "") or versions.CURRENT_TALOS
@@ -25,12 +26,23 @@ def example() -> str:
         talos, kubernetes = versions.CURRENT_TALOS, versions.default_kubernetes(versions.CURRENT_TALOS)
     split = 3 if len(free) >= 3 else 1
     documents = [
-        f"kind: Cluster\nname: {_free_name()}\nkubernetes:\n  version: v{kubernetes}\ntalos:\n  version: v{talos}\n",
+        f"kind: Cluster\nname: {_free_name()}\nkubernetes:\n  version: v{kubernetes}\ntalos:\n  version: v{talos}\n"
+        f"{_endpoint(free[:split])}",
         f"kind: ControlPlane\nmachines:{_machines(free[:split])}",
     ]
     if free[split:]:
         documents.append(f"kind: Workers\nmachines:{_machines(free[split:])}")
     return "---\n".join(documents)
+
+
+def _endpoint(control_planes: list[Machine]) -> str:
+    """A hint at the cluster's own endpoint where machines need one: nobody can guess which address is free."""
+    if all(machine.link.reaches_us for machine in control_planes):
+        return ""
+    shared = [{item.network for item in networks.observed(m.observation.network)} for m in control_planes]
+    network = min(set.intersection(*shared), default="")
+    where = f"in {network}" if network else "in the network of the control planes"
+    return f"# Machines behind an agent need it; take an unused address {where}.\n# endpoint:\n#   virtualIP:\n"
 
 
 def _machines(machines: list[Machine]) -> str:

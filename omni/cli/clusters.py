@@ -149,26 +149,35 @@ def destroy(api: Api, name: str, yes: bool, wait: bool, timeout: float) -> None:
 
 @cluster.command("talosconfig")
 @click.argument("name")
+@click.option(
+    "--endpoint", type=click.Choice(["node", "own"]), default="node", show_default=True,
+    help="What talosctl calls: the nodes' own addresses, or the host of the cluster's own endpoint.",
+)  # fmt: skip
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file (mode 0600).")
 @with_api
-def talosconfig(api: Api, name: str, to: Path | None) -> None:
+def talosconfig(api: Api, name: str, endpoint: str, to: Path | None) -> None:
     """Administrator's talosconfig: break glass, audited.
 
-    It has the nodes' own addresses and is valid for 30 days.
+    It does not need this server and is valid for 30 days.
     """
-    _keep(api.post("clusters", name, "talosconfig")["content"], to)
+    _keep(api.post("clusters", name, "talosconfig", endpoint=endpoint)["content"], to)
 
 
 @cluster.command("kubeconfig")
 @click.argument("name")
+@click.option(
+    "--endpoint", type=click.Choice(["own", "node", "omni"]), default=None,
+    help="Where kubectl goes: the cluster's own endpoint [if it has one], a control plane's own address [else], "
+    "or this server's balancer, which only the cluster's machines reach.",
+)  # fmt: skip
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file (mode 0600).")
 @with_api
-def kubeconfig(api: Api, name: str, to: Path | None) -> None:
+def kubeconfig(api: Api, name: str, endpoint: str | None, to: Path | None) -> None:
     """Administrator's kubeconfig: break glass, audited.
 
-    It has a control plane's own address and is valid for 30 days.
+    It does not need this server and is valid for 30 days.
     """
-    _keep(api.post("clusters", name, "kubeconfig")["content"], to)
+    _keep(api.post("clusters", name, "kubeconfig", endpoint=endpoint or "")["content"], to)
 
 
 def _keep(content: str, to: Path | None) -> None:
