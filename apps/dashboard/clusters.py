@@ -11,7 +11,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 
 from apps.access.check import allowed
-from apps.clusters import actions, picking, queries, states
+from apps.clusters import actions, picking, queries, states, ways
 from apps.clusters.models import Cluster, ClusterMachine, MachineSet, MachineSetNode
 from apps.clusters.observe_cluster import seen_of, wanted_of
 from apps.clusters.observe_machine import machine_name
@@ -142,6 +142,9 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
         **_overview(request, cluster),
         **_members(request, cluster),
         "can_download": allowed(request.actor, "cluster.kubeconfig"),
+        "kubeconfig_ways": _ways(ways.open_to(cluster), ways.WAYS),
+        "talosconfig_ways": _ways([ways.NODE, *([ways.OWN] if cluster.own_endpoint else [])], ways.TALOS_WAYS),
+        "carrier": _carrier(cluster),
         "cli": f"omni clusters get {name}\nomni cluster template export {name}",
     }
     return show(request, "clusters/detail.html", context, "clusters", "cluster,machine")
@@ -328,12 +331,26 @@ def kubeconfig_download(request: PageRequest, name: str) -> HttpResponse:
     return _download(request, name, "kubeconfig", actions.download_kubeconfig)
 
 
+def _ways(names: list[str], meanings: dict[str, str]) -> list[dict[str, str]]:
+    """Where a downloaded file may point, as radio buttons."""
+    titles = {ways.OWN: "Own endpoint", ways.NODE: "Node", ways.OMNI: "Balancer"}
+    return [{"name": name, "title": titles[name], "words": meanings[name]} for name in names]
+
+
+def _carrier(cluster: Cluster) -> str:
+    """The machine that carries the cluster's virtual IP now, as far as machines told."""
+    for row in queries.machines_of(cluster) if cluster.virtual_ip else ():
+        if any(address.partition("/")[0] == cluster.virtual_ip for address in row.machine.observation.addresses):
+            return machine_name(row.machine)
+    return ""
+
+
 def _download(request: PageRequest, name: str, kind: str, make: Any) -> HttpResponse:
     cluster = _cluster(name)
     if request.method != "POST":
         return redirect("cluster", request.organisation.slug, name)
     try:
-        text = make(request.actor, cluster)
+        text = make(request.actor, cluster, request.POST.get("endpoint", ""))
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
         return redirect("cluster", request.organisation.slug, name)

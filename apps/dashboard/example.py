@@ -27,7 +27,7 @@ def example() -> str:
     split = 3 if len(free) >= 3 else 1
     documents = [
         f"kind: Cluster\nname: {_free_name()}\nkubernetes:\n  version: v{kubernetes}\ntalos:\n  version: v{talos}\n"
-        f"{_endpoint(free[:split])}",
+        f"{_endpoint(free, free[:split])}",
         f"kind: ControlPlane\nmachines:{_machines(free[:split])}",
     ]
     if free[split:]:
@@ -35,9 +35,9 @@ def example() -> str:
     return "---\n".join(documents)
 
 
-def _endpoint(control_planes: list[Machine]) -> str:
+def _endpoint(machines: list[Machine], control_planes: list[Machine]) -> str:
     """A hint at the cluster's own endpoint where machines need one: nobody can guess which address is free."""
-    if all(machine.link.reaches_us for machine in control_planes):
+    if all(machine.link.reaches_us for machine in machines):
         return ""
     shared = [{item.network for item in networks.observed(m.observation.network)} for m in control_planes]
     network = min(set.intersection(*shared), default="")
