@@ -1,6 +1,12 @@
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from apps.tenants.models import Organisation
+from omni import postgres
+from tests.apps.gateways.lab import Lab
 from tests.crash.clusters import ClusterStage
 
 
@@ -14,3 +20,10 @@ def stage(organisation: Organisation, monkeypatch: pytest.MonkeyPatch) -> Cluste
 def crash_point(request: pytest.FixtureRequest) -> int | None:
     """The one point to die at, or None for all."""
     return request.config.getoption("--crash-point")
+
+
+@pytest.fixture
+def lab(transactional_db: None, database: postgres.Postgres, organisation: Organisation) -> Iterator[Lab]:
+    """A gateway in this process, and machines that join it."""
+    with tempfile.TemporaryDirectory(prefix="omni-") as folder:
+        yield Lab.make(Path(folder), database.dsn(postgres.APP), organisation)
