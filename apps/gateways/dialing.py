@@ -25,6 +25,15 @@ class Dialing:
     async def dial(self, address: str, port: int) -> Stream:
         """Connect to `port` of the machine whose link has this address. Raises OSError or TimeoutError."""
         holder = await self._holder(address)
+        try:
+            return await self._by(holder, address, port)
+        except OSError:
+            moved_to = await self._holder(address)
+            if moved_to == holder:
+                raise
+        return await self._by(moved_to, address, port)
+
+    async def _by(self, holder: str, address: str, port: int) -> Stream:
         if holder == self._roster.name:
             return await self._directly(address, port)
         where = self._roster.live.get(holder)

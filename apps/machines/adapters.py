@@ -39,6 +39,7 @@ class DatabaseLinkRegistry:
 
     async def links(self) -> list[Link]:
         """A machine that is heard at another gateway is not called by this one."""
+        await in_thread(lambda: holders.begin(self._gateway))
         links = []
         for row in await in_thread(holders.stored):
             if row.transport == LinkRow.AGENT:

@@ -42,6 +42,13 @@ def tell(link_id: UUID, organisation_id: UUID, by: str) -> None:
         cursor.execute("SELECT pg_notify(%s, %s)", [CHANGES_CHANNEL, json.dumps(change)])
 
 
+def begin(gateway: str) -> None:
+    """A gateway starts: it hears none of the machines yet that it held before."""
+    for organisation_id in lookups.organisations():
+        with tenant_scope(organisation_id):
+            Link.objects.filter(gateway=gateway, alive=True).exclude(transport=Link.AGENT).update(alive=False)
+
+
 def claim(gateway: str, handshakes: Sequence[Handshake]) -> list[Link]:
     """Hold these links, except those whose machine shook hands elsewhere later; the rows as they are then.
 

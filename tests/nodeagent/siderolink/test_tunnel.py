@@ -124,3 +124,23 @@ def test_a_tag_is_an_address_in_brackets_and_a_port() -> None:
     assert str(parse_tag(TAG)) == "fdae:41e4:649b:9304::7"
     with pytest.raises(ValueError, match="is not"):
         parse_tag("fdae::1:50889")
+
+
+async def test_a_name_that_another_server_gave_is_looked_up() -> None:
+    async with world(Ports(elsewhere=[link(virtual=TAG)])) as here:
+        stream = open_stream(here, TAG)
+        assert await send(here, stream, b"x") == (TAG, b"x")
+        stream.cancel()
+
+
+async def test_a_link_that_another_server_carries_is_quiet_and_may_come_back() -> None:
+    async with world(tunnelled()) as here:
+        stream = open_stream(here, TAG)
+        await send(here, stream, b"x")
+        await here.server.quiet(link(virtual=TAG))
+        assert (here.engine.emits, here.server._tunnels.alive(TAG)) == ({}, False)
+        assert (await status(stream))[0] is grpc.StatusCode.UNAVAILABLE  # so that any Talos opens another
+        assert len(here.engine.peers) == 1
+        again = open_stream(here, TAG)
+        assert await send(here, again, b"y") == (TAG, b"y")
+        again.cancel()
