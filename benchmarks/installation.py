@@ -53,7 +53,7 @@ class Installation:
             self.api = Api(self.config.public_url, token, (self.config.data / "ca.crt").read_text(), "default")
             self.token = token
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__(*sys.exc_info())
             raise
         return self
 

@@ -16,6 +16,8 @@ from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.tenants.windows import window
+
 DEFAULT_LIMIT, HIGHEST_LIMIT = 50, 500
 
 _INCOMPARABLE = (TypeError, ValueError, DjangoValidationError, FieldError, DataError)
@@ -35,7 +37,7 @@ class KeysetPagination(BasePagination):
         cursor = request.query_params.get("cursor")
         values = _decode(cursor, sort, len(columns)) if cursor else []
         try:
-            page = list((rows.filter(_after(columns, values, descending)) if cursor else rows)[: limit + 1])
+            page = window(rows.filter(_after(columns, values, descending)) if cursor else rows, 0, limit + 1)
         except _INCOMPARABLE:
             if not cursor:
                 raise

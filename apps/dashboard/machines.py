@@ -20,6 +20,7 @@ from apps.machines.history import EventFilter, LogFilter
 from apps.machines.joinpage import join_arguments
 from apps.machines.models import JoinToken, Link, Machine
 from apps.reconcile.conditions import Shown
+from apps.tenants.windows import window
 from nodeagent.inventory import node_addresses
 
 ROWS = 50
@@ -71,19 +72,19 @@ def machine_list(request: PageRequest) -> HttpResponse:
     start = start_of(request)
     error = ""
     try:
-        rows = queries.search(queries.machines(), query)
+        rows = queries.search(queries.listed(), query)
     except ValueError as problem:
-        error, rows = str(problem), queries.machines()
+        error, rows = str(problem), queries.listed()
     total = rows.count()
-    window = list(in_order(rows, queries.SORTS, sort)[start : start + ROWS])
-    more = start + len(window)
+    shown = window(in_order(rows, queries.SORTS, sort), start, start + ROWS)
+    more = start + len(shown)
     context = {
-        "rows": [row_of(machine) for machine in window],
+        "rows": [row_of(machine) for machine in shown],
         "query": query,
         "sort": sort,
         "error": error,
         "total": total,
-        "drops": [] if window or error else drops(lambda text: queries.search(queries.machines(), text).count(), query),
+        "drops": [] if shown or error else drops(lambda text: queries.search(queries.machines(), text).count(), query),
         "more": urlencode({"q": query, "sort": sort, "from": more}) if more < total else "",
         "counts": queries.counts(),
         "views": VIEWS,

@@ -129,7 +129,7 @@ class MachineViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVie
     sorts: ClassVar[dict[str, tuple[str, ...]]] = queries.SORTS
 
     def get_queryset(self) -> QuerySet[Machine]:
-        return queries.machines()
+        return queries.listed() if self.action == "list" else queries.machines()
 
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Any]]:
         return MachineDetailSerializer if self.action == "retrieve" else MachineSerializer

@@ -33,6 +33,9 @@ SORTS = {
     "cores": ("observation__cores", "uuid"),
 }
 
+_LONG = ("hardware", "disks", "network", "extensions", "security", "meta", "kernel_cmdline")
+"""Columns of an observation that no list shows."""
+
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TERM = re.compile(r"(?P<key>[a-z-]+)(?P<op>!=|=)(?P<value>\S*)")
 
@@ -42,6 +45,11 @@ def machines() -> QuerySet[Machine]:
     return Machine.objects.select_related(
         "link", "link__join_token", "observation", "status", "cluster_machine", "cluster_machine__cluster"
     )
+
+
+def listed() -> QuerySet[Machine]:
+    """The same without what only the page of one machine shows: it is by far the most of a machine."""
+    return machines().defer(*(f"observation__{name}" for name in _LONG))
 
 
 def search(rows: QuerySet[Machine], text: str) -> QuerySet[Machine]:
