@@ -5,7 +5,6 @@ Decoding and answering are here; whether the machine may join is the registry's 
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
 from typing import Any, NoReturn
@@ -15,16 +14,18 @@ from google.protobuf.message import DecodeError
 
 from nodeagent.caller import caller_of
 from nodeagent.ports import Link, LinkRegistry, ProvisionRefused, ProvisionRequest
+from nodeagent.quiet import Quiet
 from nodeagent.siderolink.decide import valid_uuid
 from nodeagent.siderolink.peers import Peers, key_bytes
 from nodeagent.siderolink.tunnel import Tunnels
+from nodeagent.siderolink.turns import Turns, origin
 from talos import siderolink
 from talos.gen.sidero import link_pb2
 
 SERVICE = "sidero.link.ProvisionService"
 
 AT_ONCE = 64
-"""Calls that are decided at the same time; the others wait their turn."""
+"""Calls that are decided at the same time; the others wait their turn, and sources take turns."""
 
 TOKEN_LIMIT = 8192
 """Characters of the longest token that is looked at."""
@@ -45,7 +46,8 @@ class Provisioner:
     ) -> None:
         self._registry, self._peers, self._tunnels = registry, peers, tunnels
         self._public_key, self._address, self._endpoint = base64.b64encode(public_key).decode(), address, endpoint
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE)
+        self._refusals = Quiet()
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service for a grpcio server. It reads the message itself: grpcio calls a malformed one an internal
@@ -63,16 +65,23 @@ class Provisioner:
         except InvalidRequest as error:
             await _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         try:
-            async with self._turns:
+            async with self._turns.of(origin(request.source)):
                 link = await self._registry.provision(request, self._tunnels.alive)
                 await self._peers.apply(link)
         except ProvisionRefused as refusal:
-            log.info("Provision of %s from %s refused: %s", request.node_uuid, request.source, refusal.text)
+            self._tell(request, refusal)
             await _refuse(context, grpc.StatusCode[refusal.code], refusal.text)
         except Exception:
             log.exception("Provision of %s failed", request.node_uuid)
             await _refuse(context, grpc.StatusCode.INTERNAL, "internal server error")
         return self.answer(link)
+
+    def _tell(self, request: ProvisionRequest, refusal: ProvisionRefused) -> None:
+        """Log a refusal, once a minute for each source and reason."""
+        left_out = self._refusals.left_out(f"{origin(request.source)} {refusal.text}")
+        if left_out is not None:
+            more = f" ({left_out} more like it were not logged)" if left_out else ""
+            log.info("Provision of %s from %s refused: %s%s", request.node_uuid, request.source, refusal.text, more)
 
     def answer(self, link: Link) -> link_pb2.ProvisionResponse:
         """What a machine with this link is told."""
