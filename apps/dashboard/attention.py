@@ -341,7 +341,7 @@ def _join_tokens(look: _Look) -> Iterator[Item]:
             since=token.expires_at if ended else None,
             kind="join-token",
             name=token.name,
-            page=look.page("join", query=f"token={token.id}"),
+            page=look.page("join-token", str(token.id)),
             act="Open token",
         )
 

@@ -131,5 +131,5 @@ def _page_of(record: AuditRecord, slug: str) -> str:
     if record.object_kind == "cluster" and record.object_name:
         return reverse("cluster", args=[slug, record.object_name])
     if record.object_kind == "join-token" and record.object_id:
-        return f"{reverse('join', args=[slug])}?token={record.object_id}"
+        return reverse("join-token", args=[slug, record.object_id])
     return ""

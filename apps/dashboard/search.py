@@ -1,4 +1,4 @@
-"""Search or jump: one box over pages, things to do, clusters, machines, join tokens and other organisations.
+"""Search or jump: one box over pages, things to do, clusters, machines, tokens, people and other organisations.
 
 What somebody may not list is not found. A constant number of queries, each for a few rows.
 """
@@ -9,10 +9,12 @@ from urllib.parse import urlencode
 
 from django.db.models import Case, IntegerField, Q, Value, When
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.access.actor import Actor
 from apps.access.check import allowed
 from apps.accounts.identity import Place
+from apps.accounts.models import Membership
 from apps.clusters import states as cluster_states
 from apps.clusters.models import Cluster
 from apps.machines import queries as machines
@@ -59,6 +61,9 @@ PAGES: tuple[_Entry, ...] = (
     _Entry("Join machines", "kernel arguments token add", "join", "join-token.list", "join", "act"),
     _Entry("New cluster", "create make template", "template", "template.sync", "plus", "act"),
     _Entry("Template editor", "yaml sync plan diff", "template", "template.validate", "template"),
+    _Entry("Join tokens", "kernel arguments secrets", "join-tokens", "join-token.list", "key"),
+    _Entry("Members", "people roles invite", "members", "member.list", "people"),
+    _Entry("API tokens", "credentials programs ci", "api-tokens", "api-token.list", "key"),
     _Entry("Audit", "log history who did what", "audit", "audit.list", "audit"),
     _Entry("Settings", "organisation name defaults", "settings", "organisation.read", "settings"),
     _Entry("Your account", "password sessions profile sign out", "account", "organisation.read", "people"),
@@ -75,6 +80,7 @@ def search(actor: Actor, slug: str, text: str, places: list[Place]) -> list[Hit]
         *_clusters(actor, slug, words),
         *_machines(actor, slug, words),
         *_join_tokens(actor, slug, words),
+        *_members(actor, slug, words),
         *_pages(actor, slug, words),
         *_organisations(slug, words, places),
         *_history(actor, slug, words),
@@ -132,7 +138,19 @@ def _join_tokens(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
         return
     rows = JoinToken.objects.filter(Q(name__icontains=words))
     for token in rows.order_by(_begins("name", words), "name")[:EACH]:
-        yield Hit("join-token", token.name, "join token", f"{reverse('join', args=[slug])}?token={token.id}", "key")
+        word = machine_states.token_state(token, timezone.now()).word.lower()
+        page = reverse("join-token", args=[slug, token.id])
+        yield Hit("join-token", token.name, f"join token, {word}", page, "key")
+
+
+def _members(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
+    if not allowed(actor, "member.list"):
+        return
+    rows = Membership.objects.select_related("user")
+    rows = rows.filter(Q(user__email__icontains=words) | Q(user__name__icontains=words))
+    for member in rows.order_by("user__email")[:EACH]:
+        page = f"{reverse('members', args=[slug])}?{urlencode({'q': member.user.email})}"
+        yield Hit("member", str(member.user), f"{member.role}, {member.user.email}", page, "people")
 
 
 def _organisations(slug: str, words: str, places: list[Place]) -> Iterator[Hit]:
