@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from talos import kernelargs, pki, roles, secrets, talosconfig
-from talos.config import document, patch
+from talos.config import document, patch, virtualip
 from talos.config.generate import GenerateInput, generate
 from talos.contract import VersionContract
 from talos.machinetype import MachineType
@@ -96,6 +96,8 @@ def _configs(bundles: dict[str, Bundle]) -> list[dict[str, Any]]:
                     **options,
                 )
                 patches = [] if variant == "bare" else [NTP] if minor == 14 else [LABELS, NTP]
+                if variant != "bare" and machine_type.is_control_plane:
+                    patches.append(virtualip.patch(contract, "192.0.2.100", "eth0"))
                 config = patch.apply(generate(given, machine_type), [patch.load_patch(text) for text in patches])
                 made.append(
                     {
