@@ -9,7 +9,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from apps.dashboard.history_parts import LINES, event_view, log_view
+from apps.dashboard.history_parts import EVENTS, LINES, event_view, log_view
 from apps.dashboard.machines import row_of
 from apps.dashboard.page import PageRequest, page, show
 from apps.machines import history, queries
@@ -42,13 +42,13 @@ def machine_head(request: PageRequest, uuid: str) -> HttpResponse:
 def machine_events(request: PageRequest, uuid: str) -> HttpResponse:
     """A machine's events, the newest first, and those that come."""
     machine, given = _machine(uuid), request.GET.dict()
-    wanted, errors = EventFilter(), {}
+    wanted, errors, query = EventFilter(), {}, _query(given, ("q", "kind", "since"))
     try:
         wanted = EventFilter.read(given, timezone.now())
     except ValidationError as error:
-        errors, given = error.message_dict, {}
+        errors, query = error.message_dict, ""
     context = {
-        "view": event_view(machine, wanted, _query(given, ("q", "kind", "since")), 300),
+        "view": event_view(machine, wanted, query, EVENTS),
         "kinds": [("", "All kinds"), *((kind, kind.removesuffix("Event")) for kind in EVENT_KINDS)],
     }
     return _show(request, "machines/events.html", machine, given, errors, context)
@@ -58,14 +58,13 @@ def machine_events(request: PageRequest, uuid: str) -> HttpResponse:
 def machine_logs(request: PageRequest, uuid: str) -> HttpResponse:
     """The end of a machine's kernel log, and the lines that come; `?before=` gives a part further up."""
     machine, given = _machine(uuid), request.GET.dict()
-    wanted, errors = LogFilter(), {}
+    wanted, errors, query = LogFilter(), {}, _query(given, ("q", "level", "facility", "since"))
     try:
         wanted = LogFilter.read(given, timezone.now())
     except ValidationError as error:
-        errors, given = error.message_dict, {}
+        errors, query = error.message_dict, ""
     number = given.get("before", "")
     before = int(number) if number.isdecimal() and len(number) <= 12 else None
-    query = _query(given, ("q", "level", "facility", "since"))
     context = {
         "view": log_view(machine, wanted, query, LINES, before),
         "levels": [("", "All levels"), *((level, f"{level.capitalize()} and graver") for level in LEVELS[1:])],

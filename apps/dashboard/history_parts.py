@@ -15,6 +15,9 @@ from apps.machines.models import Machine, MachineEvent
 LINES = 500
 """Lines that a page, or a part of one, begins with; older ones come as one scrolls up."""
 
+EVENTS = 300
+"""Events that a page shows: as many as are kept."""
+
 SHORT_LINES, SHORT_EVENTS = 200, 40
 """What a machine's own page shows of both."""
 

@@ -18,11 +18,11 @@ class Away(click.ClickException):
 class Api:
     """Calls below `/api/v1`. Every failure is a ClickException with the server's own words."""
 
-    def __init__(self, url: str, token: str, ca: str = "", organisation: str = "") -> None:
+    def __init__(self, url: str, token: str, ca: str = "", organisation: str = "", timeout: float = TIMEOUT) -> None:
         self.url, self.organisation = url.rstrip("/"), organisation
         verify: ssl.SSLContext | bool = ssl.create_default_context(cadata=ca) if ca else True
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, verify=verify, timeout=TIMEOUT)
+        self._client = httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, verify=verify, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -32,6 +32,17 @@ class Api:
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """One call; the JSON of the answer, or its text when it is something else."""
+        response = self._answer(method, path, **options)
+        if response.headers.get("content-type", "").startswith("application/json"):
+            return response.json()
+        return response.text
+
+    def log(self, path: str, query: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
+        """Lines of a log, and the number of its newest line, wanted or not: where to go on."""
+        response = self._answer("GET", path, params=_given(query))
+        return response.json(), int(response.headers["Omni-Last-Line"])
+
+    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = self._client.request(method, path, **options)
         except httpx.ConnectError as error:
@@ -42,9 +53,7 @@ class Api:
             raise Away(_words(response))
         if response.is_error:
             raise click.ClickException(_words(response))
-        if response.headers.get("content-type", "").startswith("application/json"):
-            return response.json()
-        return response.text
+        return response
 
     def at(self, *parts: str) -> str:
         """A path inside the organisation. Raises ClickException when none is chosen."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from omni.cli import complete
 from omni.cli.api import Api, Away
 from omni.cli.context import with_api
 from omni.cli.output import Column, ago, output_option, show
@@ -48,7 +49,7 @@ def list_clusters(api: Api, query: str, output: str) -> None:
 
 
 @clusters.command("get")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.clusters)
 @click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", help="How to print [yaml].")
 @with_api
 def get_cluster(api: Api, name: str, output: str) -> None:
@@ -62,7 +63,7 @@ def cluster() -> None:
 
 
 @cluster.command("status")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.clusters)
 @click.option("--wait", is_flag=True, help="Follow until it is ready, and say what it waits for.")
 @click.option("--timeout", type=float, default=600, show_default=True, help="Seconds that --wait goes on.")
 @output_option
@@ -112,7 +113,7 @@ def follow(api: Api, name: str, timeout: float, gone_is_done: bool = False) -> N
 
 
 @cluster.command("machines")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.clusters)
 @output_option
 @with_api
 def members(api: Api, name: str, output: str) -> None:
@@ -121,8 +122,8 @@ def members(api: Api, name: str, output: str) -> None:
 
 
 @cluster.command("config")
-@click.argument("name")
-@click.argument("machine")
+@click.argument("name", shell_complete=complete.clusters)
+@click.argument("machine", shell_complete=complete.machines)
 @with_api
 def config(api: Api, name: str, machine: str) -> None:
     """The config last given to a machine, without its secrets."""
@@ -130,7 +131,7 @@ def config(api: Api, name: str, machine: str) -> None:
 
 
 @cluster.command("destroy")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.clusters)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", is_flag=True, help="Follow until it is gone and its machines are free.")
 @click.option("--timeout", type=float, default=600, show_default=True, help="Seconds that --wait goes on.")
@@ -148,7 +149,7 @@ def destroy(api: Api, name: str, yes: bool, wait: bool, timeout: float) -> None:
 
 
 @cluster.command("talosconfig")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.clusters)
 @click.option(
     "--endpoint", type=click.Choice(["node", "own"]), default="node", show_default=True,
     help="What talosctl calls: the nodes' own addresses, or the host of the cluster's own endpoint.",
@@ -164,7 +165,7 @@ def talosconfig(api: Api, name: str, endpoint: str, to: Path | None) -> None:
 
 
 @cluster.command("kubeconfig")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.clusters)
 @click.option(
     "--endpoint", type=click.Choice(["own", "node", "omni"]), default=None,
     help="Where kubectl goes: the cluster's own endpoint [if it has one], a control plane's own address [else], "

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from omni.cli import complete
 from omni.cli.api import Api
 
 
@@ -91,8 +92,14 @@ def chosen(name: str = "") -> Context:
 def with_api(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `api`, the REST API of the organisation in use, and the `--context` and `--organisation` flags."""
 
-    @click.option("--context", "context_name", metavar="NAME", help="Another context than the current one.")
-    @click.option("--organisation", metavar="SLUG", help="Another organisation than the context's.")
+    @click.option(
+        "--context", "context_name", metavar="NAME", help="Another context than the current one.",
+        shell_complete=complete.contexts,
+    )  # fmt: skip
+    @click.option(
+        "--organisation", metavar="SLUG", help="Another organisation than the context's.",
+        shell_complete=complete.organisations,
+    )  # fmt: skip
     @wraps(command)
     def run(context_name: str | None, organisation: str | None, **given: Any) -> Any:
         context = chosen(context_name or "")

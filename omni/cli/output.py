@@ -1,7 +1,7 @@
 """How client commands print: a table for people, YAML or JSON for programs."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,17 @@ def show(rows: Any, columns: Sequence[Column], output: str, empty: str = "Nothin
             click.echo(empty, err=True)
             return
         table([[_cell(row, source) for _, source in columns] for row in listed], [title for title, _ in columns])
+
+
+def show_each(rows: Iterable[dict[str, Any]], output: str, text: Callable[[dict[str, Any]], str]) -> None:
+    """Print rows one by one as they come: as lines, as JSON objects a line each, or as YAML documents."""
+    for row in rows:
+        if output == "json":
+            click.echo(json.dumps(row))
+        elif output == "yaml":
+            click.echo(f"---\n{as_yaml(row)}", nl=False)
+        else:
+            click.echo(text(row))
 
 
 def as_yaml(value: Any) -> str:

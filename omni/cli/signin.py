@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from omni.cli import complete
 from omni.cli import context as contexts
 from omni.cli.api import Api
 from omni.cli.options import installation
@@ -76,7 +77,7 @@ def list_contexts(output: str) -> None:
 
 
 @context.command("use")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.contexts)
 def use(name: str) -> None:
     """Make a context the current one."""
     stored = contexts.load()
@@ -87,7 +88,7 @@ def use(name: str) -> None:
 
 
 @context.command("organisation")
-@click.argument("slug")
+@click.argument("slug", shell_complete=complete.organisations)
 def organisation(slug: str) -> None:
     """Use another organisation in the current context."""
     stored = contexts.load()
@@ -98,7 +99,7 @@ def organisation(slug: str) -> None:
 
 
 @context.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.contexts)
 def remove(name: str) -> None:
     """Forget a context and its token."""
     stored = contexts.load()

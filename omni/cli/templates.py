@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from omni.cli import complete
 from omni.cli.api import Api
 from omni.cli.clusters import cluster, follow
 from omni.cli.context import with_api
@@ -124,7 +125,7 @@ def status(context: click.Context, file: Path, wait: bool, timeout: float) -> No
 
 
 @template.command("export")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.clusters)
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @with_api
 def export(api: Api, name: str, to: Path | None) -> None:

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from omni.cli.api import Api
-from omni.cli.machines import uuid_of
+from omni.cli.names import uuid_of
 
 ONE = "8f2c1a74-9be0-4c11-a0d7-3f6f2b9e51c8"
 TWO = "8f2c1a75-9be0-4c11-a0d7-3f6f2b9e51c8"

@@ -1,0 +1,102 @@
+"""`omni members`: who may act in the organisation."""
+
+import click
+
+from omni.cli import complete
+from omni.cli.api import Api
+from omni.cli.context import with_api
+from omni.cli.names import one_of
+from omni.cli.output import Column, ago, output_option, show
+from omni.cli.tokens import ROLES
+
+MEMBER_COLUMNS: list[Column] = [
+    ("email", "email"), ("name", "name"), ("role", "role"), ("state", "state.word"), ("tokens", "tokens"),
+    ("joined", ago("created_at")), ("seen", ago("last_sign_in_at")), ("invited until", "invited_until"),
+]  # fmt: skip
+
+who = click.argument("who", metavar="EMAIL|ID", shell_complete=complete.members)
+
+
+@click.group()
+def members() -> None:
+    """The people of the organisation and their roles.
+
+    \b
+    reader     sees everything, changes nothing
+    operator   runs machines and clusters
+    admin      also people, the audit, break-glass files
+    owner      everything
+    """
+
+
+@members.command("list")
+@click.option("-q", "--query", default="", help="Only with this in name or address.")
+@click.option("--role", type=click.Choice(ROLES), help="Only with this role.")
+@output_option
+@with_api
+def list_members(api: Api, query: str, role: str | None, output: str) -> None:
+    """List members, with who was invited and has not come yet."""
+    show(api.list("members", q=query, role=role), MEMBER_COLUMNS, output, "Nobody matches.")
+
+
+@members.command("invite")
+@click.argument("email")
+@click.option("--role", type=click.Choice(ROLES), default="reader", show_default=True, help="At most your own.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", help="How to print [text]."
+)
+@with_api
+def invite(api: Api, email: str, role: str, output: str) -> None:
+    """Give somebody a role.
+
+    For a new account a sign-in link is printed: once, for one sign-in, within 7 days. Nothing is sent; pass it on.
+    """
+    made = api.post("members", json={"email": email, "role": role})
+    _show(api, made, output, f"{email} has an account already and signs in as always.")
+
+
+@members.command("link")
+@who
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", help="How to print [text]."
+)
+@with_api
+def link(api: Api, who: str, output: str) -> None:
+    """Print a new sign-in link for somebody who never signed in; the one before ends."""
+    _show(api, api.post("members", _member(api, who), "link"), output, "")
+
+
+@members.command("role")
+@who
+@click.argument("role", type=click.Choice(ROLES))
+@with_api
+def change_role(api: Api, who: str, role: str) -> None:
+    """Change somebody's role. The last owner stays one."""
+    api.patch("members", _member(api, who), json={"role": role})
+
+
+@members.command("remove")
+@who
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_api
+def remove(api: Api, who: str, yes: bool) -> None:
+    """End a membership, with the person's API tokens here."""
+    row = api.get("members", _member(api, who))
+    if not yes:
+        click.confirm(f"Remove {row['email']} ({row['role']}) and revoke their {row['tokens']} API tokens?", abort=True)
+    api.delete("members", row["id"])
+
+
+def _member(api: Api, who: str) -> str:
+    return str(one_of(api.list("members"), who.lower(), "member", "email", "id")["id"])
+
+
+def _show(api: Api, made: dict[str, object], output: str, otherwise: str) -> None:
+    if made["sign_in_path"]:
+        made["sign_in_link"] = f"{api.url}{made['sign_in_path']}"
+    if output != "text":
+        show(made, [], output)
+    elif "sign_in_link" in made:
+        click.echo(made["sign_in_link"])
+    else:
+        click.echo(otherwise, err=True)
