@@ -1,6 +1,8 @@
 """The link registry that the server side of links asks (`nodeagent.ports.LinkRegistry`)."""
 
 import asyncio
+import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from weakref import WeakValueDictionary
@@ -12,6 +14,13 @@ from apps.tenants.threads import in_thread
 from nodeagent.ports import Link, ProvisionRequest
 from nodeagent.siderolink.tunnel import parse_tag
 from talos.siderolink import VIRTUAL_PORT
+
+
+REFUSED_FOR = 5.0
+"""Seconds in which the database is not asked again about tokens that let nobody in."""
+
+REFUSED_LIMIT = 10_000
+"""Such tokens that are remembered."""
 
 
 class DatabaseLinkRegistry:
@@ -27,6 +36,7 @@ class DatabaseLinkRegistry:
         """`gateway` is the name of this one; `runs` tells whether another one runs."""
         self._gateway, self._seen, self._runs = gateway, seen, runs
         self._deciding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._refused: dict[bytes, float] = {}  # hash of tokens -> until when
 
     async def provision(self, request: ProvisionRequest, stream_alive: Callable[[str], bool]) -> Link:
         def alive(row: LinkRow) -> bool:
@@ -34,8 +44,21 @@ class DatabaseLinkRegistry:
                 return row.alive
             return stream_alive(virtual_name(str(row.virtual_address)))
 
+        tokens = hashlib.sha256(repr((request.join_token, request.unique_token)).encode()).digest()
+        if self._refused.get(tokens, 0.0) > time.monotonic():
+            raise joining.NoToken
         async with self._deciding.setdefault(request.public_key, asyncio.Lock()):
-            return self._tell(await in_thread(lambda: joining.provision(request, alive, self._gateway)))
+            try:
+                return self._tell(await in_thread(lambda: joining.provision(request, alive, self._gateway)))
+            except joining.NoToken:
+                self._remember(tokens)
+                raise
+
+    def _remember(self, tokens: bytes) -> None:
+        self._refused.pop(tokens, None)
+        self._refused[tokens] = time.monotonic() + REFUSED_FOR
+        if len(self._refused) > REFUSED_LIMIT:
+            del self._refused[next(iter(self._refused))]
 
     async def links(self) -> list[Link]:
         """A machine that is heard at another gateway is not called by this one."""

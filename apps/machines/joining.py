@@ -34,6 +34,13 @@ PENDING_LIMIT = 5000
 _PENDING_LIMIT_TEXT = "machine registration limit reached: too many machines are waiting to be registered"
 
 
+class NoToken(ProvisionRefused):
+    """Neither token of the call lets anybody in."""
+
+    def __init__(self) -> None:
+        super().__init__("PERMISSION_DENIED", "unauthorized: the join token is unknown, revoked or expired")
+
+
 @dataclass(frozen=True)
 class _Claim:
     """The organisation that a call belongs to, and by which right."""
@@ -80,7 +87,7 @@ def provision(request: ProvisionRequest, stream_alive: Callable[[Link], bool], g
     except ValueError as error:
         raise ProvisionRefused("PERMISSION_DENIED", f"unauthorized: {error}") from None
     if claim is None:
-        raise ProvisionRefused("PERMISSION_DENIED", "unauthorized: the join token is unknown, revoked or expired")
+        raise NoToken
     for attempt in range(3):
         try:
             with tenant_scope(claim.organisation_id):
