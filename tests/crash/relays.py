@@ -79,8 +79,8 @@ async def udp_relay(target: Address, weather: Weather) -> AsyncIterator[Address]
 class TcpRelay:
     """Connections that pass bytes on late, not at all while it is cut, and break when told to."""
 
-    def __init__(self, target: Address, weather: Weather) -> None:
-        self._target, self._weather = target, weather
+    def __init__(self, target: Address, weather: Weather, source: str = HOST) -> None:
+        self._target, self._weather, self._source = target, weather, source
         self._passing = asyncio.Event()
         self._passing.set()
         self._open: set[asyncio.StreamWriter] = set()
@@ -117,7 +117,7 @@ class TcpRelay:
         assert task is not None
         self._tasks.add(task)
         try:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            far_reader, far_writer = await asyncio.open_connection(*self._target, local_addr=(self._source, 0))
         except OSError:
             writer.transport.abort()
             return

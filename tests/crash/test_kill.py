@@ -32,7 +32,7 @@ KILLS = 10
 CALLS = 22
 """Calls that change a machine and are made at least, whatever dies: META, documents, install, reboot, config, ..."""
 
-ROLES = ["core"] * 3 + ["gateway"] * 3 + ["tree"] * 2 + ["postgres"] * 2
+ROLES = ["core"] * 3 + ["gateway"] * 3 + ["tree"] * 3 + ["postgres"]
 PATIENCE = 150.0
 """Seconds for one change: our longest waits are a minute, and `serve` starts what dies often later each time."""
 
