@@ -19,7 +19,7 @@ import yaml
 from django.core.exceptions import ValidationError
 
 from apps.clusters import actions, credentials, plan_leaving
-from apps.clusters.models import Cluster
+from apps.clusters.models import Cluster, Operation
 from apps.machines import nodes
 from apps.machines.models import Link, Machine, MachineObservation, MachineStatus
 from apps.tenants.models import Organisation
@@ -114,6 +114,12 @@ def template(uuids: list[str], talos: str, kubernetes: str, endpoint: str = f"{{
     )
 
 
+def installing(world: Behind) -> int:
+    """Machines that were given a config to install themselves by."""
+    with tenant_scope(world.organisation.id):
+        return Operation.objects.filter(kind="install").count()
+
+
 def kubeconfig(lab: Lab, world: Behind, endpoint: str = "") -> str:
     with tenant_scope(world.organisation.id):
         return actions.download_kubeconfig(lab.owner, Cluster.objects.select_related("secrets").get(), endpoint)
@@ -163,6 +169,18 @@ def test_to_ready_with_a_virtual_ip_and_back(behind: Callable[[int, str], Behind
     assert nodes.run(ready_nodes(text), 10) == 5
 
     world.start_server()
+    lab.destroy()
+    world.run(lab.gone, 120)
+    world.run(lambda: {fields["stage"] for fields in world.seen.values()} == {"maintenance"})
+    assert {machine.disk.contents.config for machine in world.machines.values()} == {b""}
+
+
+@pytest.mark.parametrize(("talos", "kubernetes"), [("1.13.8", "1.36.3"), ("1.14.1", "1.37.0")])
+def test_destroyed_while_it_installs(behind: Callable[[int, str], Behind], talos: str, kubernetes: str) -> None:
+    world = behind(5, talos)
+    lab = Lab(world)  # type: ignore[arg-type]
+    lab.sync(template(list(world.machines), talos, kubernetes))
+    world.run(lambda: installing(world) > 0)
     lab.destroy()
     world.run(lab.gone, 120)
     world.run(lambda: {fields["stage"] for fields in world.seen.values()} == {"maintenance"})

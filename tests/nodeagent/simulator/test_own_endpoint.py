@@ -170,6 +170,24 @@ async def _carries(boot: Boot) -> None:
         await asyncio.sleep(0.02)
 
 
+async def test_a_running_machine_follows_another_endpoint():
+    """A virtual IP that comes and goes with the config, and a certificate that knows it."""
+    async with bench(listen_base=BASE) as b:
+        (machine,) = await run(b, 1, 0)
+        boot = await machine.booted()
+        plain = encode(load(config(endpoint=f"https://{BASE}:6443", image=FACTORY_IMAGE))).encode()
+        for data, carried in ((plain, []), (config_of(CONTROL_PLANE), [VIRTUAL])):
+            async with client(machine, "os:admin") as owner:
+                await owner.apply_configuration(data)
+            while boot.carried != carried:
+                await asyncio.sleep(0.02)
+            if carried:
+                assert await nodes_at(VIRTUAL) == 1
+            else:
+                with pytest.raises(OSError):
+                    await asyncio.open_connection(VIRTUAL, 6443)
+
+
 async def test_nobody_has_the_virtual_ip_without_a_quorum():
     async with bench(machines=3, listen_base=BASE) as b:
         machines = await run(b, 3, 0)
