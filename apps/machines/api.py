@@ -15,10 +15,12 @@ from apps.api.base import TenantRequest, TenantViewSet
 from apps.api.routing import TenantRouter
 from apps.api.state import StateSerializer
 from apps.machines import actions, history, queries, states
+from apps.machines.agent_api import AgentViewSet
 from apps.machines.joinpage import join_arguments
 from apps.machines.models import JoinToken, Machine, MachineEvent, MachineObservation
 
 router = TenantRouter()
+router.resource("agents")(AgentViewSet)
 
 LINES, EVENTS = 500, 300
 """Log lines and events of one answer when no number is asked for."""

@@ -5,7 +5,7 @@ Shapes are the closed list of `apps.reconcile.conditions.State`.
 
 from datetime import datetime, timedelta
 
-from apps.machines.models import JoinToken, Link, Machine, MachineObservation
+from apps.machines.models import Agent, AgentTarget, JoinToken, Link, Machine, MachineObservation
 from apps.reconcile.conditions import Shown
 
 STALE_AFTER = timedelta(seconds=120)
@@ -56,6 +56,29 @@ def link_state(link: Link) -> Shown:
     if link.conflict:
         return Shown("warn", "Conflict", "Another machine has this UUID; this one is being given a new UUID.")
     return Shown("work", "Joining", "The machine called; its identity is being established.")
+
+
+def agent_state(agent: Agent) -> Shown:
+    """Whether an agent is there."""
+    observed = agent.observation
+    if observed.connected:
+        return Shown("ok", "Connected", "The agent holds its connection to us.")
+    if observed.connected_changed_at is None:
+        return Shown("unknown", "Enrolled", "The agent was let in and has not connected yet.")
+    return Shown("off", "Not connected", f"The agent is away: {observed.problem or 'it said nothing'}.")
+
+
+def target_state(target: AgentTarget) -> Shown:
+    """What an agent found at an address."""
+    if target.problem:
+        if not target.api_mode:
+            return Shown("off", "No answer", target.problem)
+        return Shown("warn", "Not ours" if target.api_mode == "foreign" else "Conflict", target.problem)
+    if target.machine_id is not None:
+        return Shown("ok", "Joined", "It is a machine of this organisation.")
+    if target.uuid:
+        return Shown("ask", "New", "In maintenance mode; accept it to make it a machine of this organisation.")
+    return Shown("work", "Looking", "What answers there is being looked at.")
 
 
 def token_state(token: JoinToken, now: datetime) -> Shown:

@@ -21,6 +21,7 @@ COMMANDS = {  # name: where it is
     "admin": "omni.cli.admin:admin",
     "login": "omni.cli.signin:login",
     "context": "omni.cli.signin:context",
+    "agents": "omni.cli.agents:agents",
     "machines": "omni.cli.machines:machines",
     "events": "omni.cli.history:events",
     "logs": "omni.cli.history:logs",

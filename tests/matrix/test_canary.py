@@ -19,10 +19,12 @@ from apps.clusters import actions as clusters
 from apps.clusters.credentials import new_secrets, store_secrets
 from apps.clusters.models import Cluster
 from apps.machines import actions as machines
+from apps.machines import agents
 from apps.machines.models import Link, Machine, MachineObservation
 from apps.tenants.ids import uuid7
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
+from nodeagent.ports import AgentHello
 from omni import logs
 from tests.apps.clusters.templates import template
 from tests.apps.clusters.world import uuid_of
@@ -78,6 +80,7 @@ def house(organisation: Organisation) -> House:
         cluster = Cluster.objects.get()
         bundle = new_secrets("1.6.0")
         store_secrets(cluster, bundle)
+        agents.enrol(AgentHello("rack-7", "c" * 43, join.token, "1.0.0", (), (), "192.0.2.7"))
         machine_class = machines.write_machine_class(actor, "small", ["cores = 2"], {}).name
     client, browser = APIClient(raise_request_exception=False), Client(raise_request_exception=False)
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {token.secret}")
@@ -88,6 +91,7 @@ def house(organisation: Organisation) -> House:
         "sign-in link": accounts.make_sign_in_link(user).rsplit("/", 1)[1],
         "join token": join.token,
         "node unique token": unique.token,
+        "credential of an agent": "c" * 43,
         "patch": "canary-patch-77aa",
         "session": browser.cookies["sessionid"].value,
         "cluster secret": bundle.cluster_secret,
@@ -98,7 +102,7 @@ def house(organisation: Organisation) -> House:
         "authority's key in base64": base64.b64encode(bundle.os.key).decode()[60:120],
     }
     ids = {"members": member.id, "api-tokens": token.row.id, "join-tokens": join.row.id, "machines": machine.uuid}
-    ids |= {"clusters": "prod", "machine-classes": machine_class, "audit": uuid7()}
+    ids |= {"agents": "rack-7", "clusters": "prod", "machine-classes": machine_class, "audit": uuid7()}
     return House(organisation, secrets, {kind: str(key) for kind, key in ids.items()}, client, browser)
 
 

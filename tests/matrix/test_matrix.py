@@ -1,5 +1,6 @@
 """Every way in, for every role, in one's own and in another's organisation."""
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from apps.audit.models import AuditRecord
 from apps.clusters.models import Cluster
 from apps.dashboard.page import PAGES
 from apps.machines import actions as machines
-from apps.machines.models import Machine, MachineObservation
+from apps.machines.models import Agent, AgentObservation, AgentTarget, Machine, MachineObservation
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
 from omni.asgi import application
@@ -115,8 +116,17 @@ def tenant(organisation: Organisation) -> Tenant:
             ).name,
             "machine-classes": machines.write_machine_class(acting, f"{organisation.slug}-class", ["a = b"], {}).name,
             "join-tokens": str(machines.create_join_token(acting, "default").row.id),
+            "agents": agent(f"{organisation.slug}-agent"),
         }
     return Tenant(organisation, ids, clients, browsers, tokens)
+
+
+def agent(name: str) -> str:
+    """Store an agent of the organisation in scope, which found a machine; its name."""
+    row = Agent.new(name=name, credential_hash=hashlib.sha256(name.encode()).digest())
+    AgentObservation.new(agent=row)
+    AgentTarget.new(agent=row, address=f"{name}.example.com", api_mode="maintenance", uuid=str(row.id))
+    return row.name
 
 
 def text_of(answer: Any) -> str:
