@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 from typing import Any, Self
 
@@ -70,7 +70,7 @@ class NodeChannel:
             async for data in answers:
                 yield data.bytes
 
-    async def _fan(self, operation: str, method: Method, requests: Sequence[Any]) -> AsyncGenerator[tuple[int, Any]]:
+    async def _fan(self, operation: str, method: Method, requests: Iterable[Any]) -> AsyncGenerator[tuple[int, Any]]:
         """As `rpc.Channel.fan`, with NodeErrors."""
         try:
             async with aclosing(self._channel.fan(method, requests)) as answers:

@@ -343,6 +343,12 @@ class NodeClient(NodeChannel):
         answers = self._stream(operation, _STATE.List, request, LONG_CALL)
         return [self._decode(operation, answer.resource) async for answer in answers]
 
+    async def ids(self, kind: ResourceType) -> set[str]:
+        """Ids of all resources of a type. What else they hold is not read, which is most of the work."""
+        request = state_pb2.ListRequest(namespace=kind.namespace, type=kind.name)
+        answers = self._stream(f"listing {kind.display_type}", _STATE.List, request, LONG_CALL)
+        return {answer.resource.metadata.id async for answer in answers}
+
     async def watch(
         self, kind: ResourceType, identifier: str | None = None, *, bookmark: bytes | None = None
     ) -> AsyncGenerator[resources.Event]:
@@ -363,9 +369,9 @@ class NodeClient(NodeChannel):
 
         Raises what ends any of the watches, and Denied when the machine shows none.
         """
-        requests, operation = [_watch_request(kind) for kind in kinds], "watching resources"
+        operation = "watching resources"
         refusal: errors.NodeError | None = None
-        async with aclosing(self._fan(operation, _STATE.Watch, requests)) as answers:
+        async with aclosing(self._fan(operation, _STATE.Watch, map(_watch_request, kinds))) as answers:
             async for index, answer in answers:
                 if answer is None:
                     raise errors.WatchLost(self.name, operation, grpc.StatusCode.OK, "the stream ended")

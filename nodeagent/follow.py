@@ -23,8 +23,8 @@ async def follow(client: NodeClient, told: Callable[[inventory.Fields], None]) -
 
     Never returns; raises `errors.NodeError` when a watch breaks. What the machine refuses to show is left out.
     """
-    present = await _present(client)
-    kinds = [kind for kind in inventory.WATCHED if kind.name in present]
+    present = await client.ids(types.RESOURCE_DEFINITION)  # a definition's id is the type's name in lower case
+    kinds = [kind for kind in inventory.WATCHED if kind.name.lower() in present]
     specs: dict[str, dict[str, Any]] = {}
     changed: set[str] = set()
     timer: asyncio.TimerHandle | None = None
@@ -56,9 +56,3 @@ async def follow(client: NodeClient, told: Callable[[inventory.Fields], None]) -
     raise errors.from_status(
         client.name, "following its resources", grpc.StatusCode.UNIMPLEMENTED, "the machine shows none of them"
     )
-
-
-async def _present(client: NodeClient) -> set[str]:
-    """Names of the resource types that this machine has."""
-    definitions = await client.list(types.RESOURCE_DEFINITION)
-    return {str(definition.spec.get("type", "")) for definition in definitions if definition.spec}

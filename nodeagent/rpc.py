@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -107,7 +106,8 @@ class Call:
 
     def __init__(self, link: _Link, method: Method) -> None:
         self.method = method
-        self.messages: deque[bytes] = deque()
+        self.messages: list[bytes] = []
+        """What has arrived whole, the newest last; nearly always empty or one."""
         self.status: RpcError | None = None
         self.answered = False
         """The other end has reported a status, which is `status`, or None for OK."""
@@ -170,7 +170,7 @@ class Call:
             if self.status is not None:
                 raise self.status
             return None
-        data = self.messages.popleft()
+        data = self.messages.pop(0)
         if not self.messages:
             self._repay()
             self._link.flush_soon()
@@ -190,6 +190,7 @@ class Call:
     def close(self) -> None:
         """No more interest in it."""
         self._finish(RpcError(grpc.StatusCode.CANCELLED, "cancelled"), reset=True)
+        self._stream = None  # it knows us: both, with their closed connection, would wait to be found as garbage
 
     @property
     def over(self) -> bool:
@@ -413,7 +414,7 @@ class Channel:
             await call.flush()
             yield call
 
-    async def fan(self, method: Method, requests: Sequence[Any]) -> AsyncGenerator[tuple[int, Any]]:
+    async def fan(self, method: Method, requests: Iterable[Any]) -> AsyncGenerator[tuple[int, Any]]:
         """Many calls of one method that follow something, as one: (index of the request, its next answer).
 
         A call that ends without error gives None last, one that ends with an error its RpcError. Much cheaper than a

@@ -27,6 +27,9 @@ MAINTENANCE_NAME = "maintenance-service.talos.dev"
 
 CHUNK = 64 * 1024
 
+PIECE = 4 * 1024
+"""Bytes given to TLS at once: OpenSSL keeps a buffer as large as the most it ever held, for each connection."""
+
 CONNECT_TIMEOUT = 15.0
 """Seconds for opening the stream to a machine and the TLS handshake together."""
 
@@ -102,6 +105,7 @@ class TlsStream:
     ) -> None:
         self._reader, self._writer = reader, writer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._unread = memoryview(b"")  # received, not yet given to TLS
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
@@ -176,10 +180,11 @@ class TlsStream:
         self._writer.close()
 
     async def _receive(self) -> None:
-        data = await self._reader.read(CHUNK)
+        data = self._unread or memoryview(await self._reader.read(CHUNK))
         if not data:
             raise ConnectionResetError("the connection was closed during TLS")
-        self._incoming.write(data)
+        self._incoming.write(data[:PIECE])
+        self._unread = data[PIECE:]
 
     async def _flush(self) -> None:
         if data := self._outgoing.read():

@@ -90,6 +90,8 @@ class Batcher:
         self._told: dict[UUID, dict[str, Any]] = {}
         self._waiting: dict[str, list[_Said]] = {}
         self._next_line: dict[UUID, int] = {}
+        self._untrimmed: dict[UUID, int] = {}
+        """Events written since those of the machine were cut to what is kept."""
         self._last_event: dict[UUID, str] = {}
         self._work = asyncio.Event()
         self._written = asyncio.Event()
@@ -110,14 +112,14 @@ class Batcher:
         """The link is gone: what was gathered about its machine is not written any more."""
         self._waiting.pop(known.link.address, None)
         if known.machine_id is not None:
-            for memory in (self._gathered, self._told, self._next_line, self._last_event):
+            for memory in (self._gathered, self._told, self._next_line, self._untrimmed, self._last_event):
                 memory.pop(known.machine_id, None)
         self._let_go()
 
     def release(self, known: Known) -> None:
         """Another gateway follows the machine now: what is remembered of it here is not true for long."""
         if known.machine_id is not None:
-            for memory in (self._told, self._next_line, self._last_event):
+            for memory in (self._told, self._next_line, self._untrimmed, self._last_event):
                 memory.pop(known.machine_id, None)
             if gathered := self._gathered.get(known.machine_id):
                 gathered.fields.clear()
@@ -228,7 +230,8 @@ class Batcher:
     async def _write(self, connection: rows.Connection, organisation_id: UUID, taken: dict[UUID, _Gathered]) -> None:
         """Write what an organisation's machines said; what one of them said is left out when it cannot be stored."""
         try:
-            batches = [await self._batch(connection, machine_id, gathered) for machine_id, gathered in taken.items()]
+            await self._number(connection, organisation_id, taken)
+            batches = [self._batch(machine_id, gathered) for machine_id, gathered in taken.items()]
             await rows.write(connection, organisation_id, batches, self._gateway)
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, ValueError, TypeError) as error:
             for machine_id in taken:
@@ -242,11 +245,24 @@ class Batcher:
         for batch in batches:
             if batch.machine_id in self._next_line:
                 self._next_line[batch.machine_id] += len(batch.lines)
+            if batch.events and self._directory.machine(batch.machine_id) is not None:
+                self._untrimmed[batch.machine_id] = 0 if batch.trim else self._grown(batch.machine_id, batch.events)
 
-    async def _batch(self, connection: rows.Connection, machine_id: UUID, gathered: _Gathered) -> rows.Batch:
-        batch = rows.Batch(gathered.organisation_id, machine_id, gathered.fields, list(gathered.events), gathered.lines)
-        if batch.lines:
-            if machine_id not in self._next_line:
-                self._next_line[machine_id] = await rows.last_line(connection, gathered.organisation_id, machine_id) + 1
-            batch.first_line = self._next_line[machine_id]
-        return batch
+    async def _number(self, connection: rows.Connection, organisation_id: UUID, taken: dict[UUID, _Gathered]) -> None:
+        """Find out where the log lines of machines go on that this process has not written any of."""
+        new = [id for id, gathered in taken.items() if gathered.lines and id not in self._next_line]
+        if new:
+            last = await rows.last_lines(connection, organisation_id, new)
+            self._next_line |= {machine_id: last.get(machine_id, 0) + 1 for machine_id in new}
+
+    def _batch(self, machine_id: UUID, gathered: _Gathered) -> rows.Batch:
+        events = list(gathered.events)
+        trim = self._grown(machine_id, events) > rows.EVENTS_SLACK
+        first_line = self._next_line.get(machine_id, 1)
+        return rows.Batch(
+            gathered.organisation_id, machine_id, gathered.fields, events, gathered.lines, first_line, trim
+        )
+
+    def _grown(self, machine_id: UUID, events: list[rows.Event]) -> int:
+        """Events beyond those kept that there may be with these; what another process wrote may be any number."""
+        return self._untrimmed.get(machine_id, rows.EVENTS_SLACK) + len(events)

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
+from django.db import connection, models
 
 from apps.machines.models import MachineObservation
 
@@ -23,8 +23,8 @@ LIST_LIMIT = 256
 
 _COLUMNS: dict[str, models.Field[Any, Any]] = {field.name: field for field in MachineObservation._meta.local_fields}
 
-STRUCTURES = frozenset(name for name, field in _COLUMNS.items() if isinstance(field, models.JSONField))
-"""Columns of JSON."""
+TYPES = {name: str(field.db_type(connection)) for name, field in _COLUMNS.items()}
+"""What PostgreSQL calls the type of each column."""
 
 
 def fitting(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,23 +1,28 @@
-"""Writing what machines said, in as few round trips as it takes: one transaction and one pipeline for a batch."""
+"""Writing what machines said: one transaction and one pipeline, of a few statements for however many machines."""
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg import sql
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 
-from apps.gateways.bounds import STRUCTURES
+from apps.gateways.bounds import TYPES
 from apps.reconcile.outbox import CHANGES_CHANNEL, WAKE_CHANNEL
 from apps.tenants.ids import uuid7
 
 LINES_KEPT = 5000
 EVENTS_KEPT = 300
+
+EVENTS_SLACK = 50
+"""Events beyond those kept that may be there: finding the oldest with every new one costs more than all else."""
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -40,7 +45,9 @@ class Event:
 
 @dataclass
 class Batch:
-    """What is to be written of one machine. `first_line` is the number of the first of `lines`."""
+    """What is to be written of one machine. `first_line` is the number of the first of `lines`; `trim` says that its
+    events may be more than are kept.
+    """
 
     organisation_id: UUID
     machine_id: UUID
@@ -48,17 +55,19 @@ class Batch:
     events: list[Event] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
     first_line: int = 1
+    trim: bool = True
 
 
-async def last_line(connection: Connection, organisation_id: UUID, machine_id: UUID) -> int:
-    """The number of the last log line stored of a machine, 0 before the first."""
+async def last_lines(connection: Connection, organisation_id: UUID, machines: list[UUID]) -> dict[UUID, int]:
+    """The number of the last log line stored of each machine that has any."""
     async with connection.transaction():
         await _enter(connection, organisation_id)
         cursor = await connection.execute(
-            "SELECT coalesce(max(first_line + lines - 1), 0) FROM machines_logchunk WHERE machine_id = %s", [machine_id]
+            "SELECT machine_id, max(first_line + lines - 1) FROM machines_logchunk WHERE machine_id = ANY(%s)"
+            " GROUP BY machine_id",
+            [machines],
         )
-        row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+        return {machine_id: int(last) async for machine_id, last in cursor}
 
 
 async def write(connection: Connection, organisation_id: UUID, batches: list[Batch], gateway: str) -> None:
@@ -67,13 +76,9 @@ async def write(connection: Connection, organisation_id: UUID, batches: list[Bat
     async with connection.transaction():
         await _enter(connection, organisation_id)
         async with connection.pipeline():
-            for batch in batches:
-                if batch.fields:
-                    await _update(connection, batch, now, gateway)
-                if batch.events:
-                    await _insert_events(connection, batch)
-                if batch.lines:
-                    await _insert_lines(connection, batch, now)
+            await _update(connection, batches, now, gateway)
+            await _insert_events(connection, organisation_id, batches)
+            await _insert_lines(connection, organisation_id, batches, now)
             await _tell(connection, organisation_id, batches)
 
 
@@ -81,45 +86,79 @@ async def _enter(connection: Connection, organisation_id: UUID) -> None:
     await connection.execute("SELECT set_config('omni.tenant', %s, true)", [str(organisation_id)])
 
 
-async def _update(connection: Connection, batch: Batch, now: datetime, gateway: str) -> None:
-    """Observe only what is ours to observe: a gateway that lost the link a moment ago overwrites nothing."""
-    columns = {**batch.fields, "observed_at": now}
-    assignments = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns)
-    parameters = [Jsonb(value) if name in STRUCTURES else value for name, value in columns.items()]
-    query = sql.SQL(
-        "UPDATE machines_machineobservation SET {} WHERE machine_id = %s AND NOT EXISTS"
-        " (SELECT 1 FROM machines_link WHERE machine_id = %s AND gateway NOT IN (%s, ''))"
-    ).format(assignments)
-    await connection.execute(query, [*parameters, batch.machine_id, batch.machine_id, gateway])
+async def _update(connection: Connection, batches: list[Batch], now: datetime, gateway: str) -> None:
+    """One statement for all machines that said something of the same columns. Only what is ours to observe: a gateway
+    that lost the link a moment ago overwrites nothing.
+    """
+    by_columns: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for batch in batches:
+        if batch.fields:
+            by_columns[tuple(sorted(batch.fields))].append({**batch.fields, "machine_id": batch.machine_id})
+    for columns, values in by_columns.items():
+        await connection.execute(_update_query(columns), [now, Json(values, _dumps), gateway])
 
 
-async def _insert_events(connection: Connection, batch: Batch) -> None:
-    for event in batch.events:
-        await connection.execute(
-            "INSERT INTO machines_machineevent (id, organisation_id, machine_id, at, kind, summary, payload)"
-            " SELECT %s, %s, id, %s, %s, %s, %s FROM machines_machine WHERE id = %s",
-            [uuid7(), batch.organisation_id, event.at, event.kind, event.summary, Jsonb(event.payload),
-             batch.machine_id],
-        )  # fmt: skip
-    await connection.execute(
-        "DELETE FROM machines_machineevent WHERE machine_id = %s AND id < (SELECT min(id::text)::uuid FROM"
-        " (SELECT id FROM machines_machineevent WHERE machine_id = %s ORDER BY id DESC LIMIT %s) AS newest)",
-        [batch.machine_id, batch.machine_id, EVENTS_KEPT],
+@lru_cache(maxsize=256)
+def _update_query(columns: tuple[str, ...]) -> sql.Composed:
+    names = [sql.Identifier(name) for name in columns]
+    return sql.SQL(
+        "UPDATE machines_machineobservation AS o SET {}, observed_at = %s"
+        " FROM jsonb_to_recordset(%s::jsonb) AS new(machine_id uuid, {}) WHERE o.machine_id = new.machine_id"
+        " AND NOT EXISTS (SELECT 1 FROM machines_link WHERE machine_id = new.machine_id AND gateway NOT IN (%s, ''))"
+    ).format(
+        sql.SQL(", ").join(sql.SQL("{0} = new.{0}").format(name) for name in names),
+        sql.SQL(", ").join(
+            sql.SQL("{} {}").format(identifier, sql.SQL(TYPES[name]))
+            for identifier, name in zip(names, columns, strict=True)
+        ),
     )
 
 
-async def _insert_lines(connection: Connection, batch: Batch, now: datetime) -> None:
-    kept = batch.lines[-LINES_KEPT:]
-    after = batch.first_line + len(batch.lines)
+async def _insert_events(connection: Connection, organisation_id: UUID, batches: list[Batch]) -> None:
+    values = [
+        {"id": uuid7(), "machine_id": batch.machine_id, **vars(event)} for batch in batches for event in batch.events
+    ]
+    if values:
+        await connection.execute(
+            "INSERT INTO machines_machineevent (id, organisation_id, machine_id, at, kind, summary, payload)"
+            " SELECT new.id, %s, m.id, at, kind, summary, payload FROM jsonb_to_recordset(%s::jsonb)"
+            " AS new(id uuid, machine_id uuid, at timestamptz, kind text, summary text, payload jsonb)"
+            " JOIN machines_machine AS m ON m.id = new.machine_id",
+            [organisation_id, Json(values, _dumps)],
+        )
+    full = [batch.machine_id for batch in batches if batch.events and batch.trim]
+    if full:
+        await connection.execute(
+            "DELETE FROM machines_machineevent AS event USING ("
+            "   SELECT id, (SELECT id FROM machines_machineevent WHERE machine_id = m.id"
+            "               ORDER BY id DESC OFFSET %s LIMIT 1) AS oldest"
+            "   FROM unnest(%s::uuid[]) AS m(id)"
+            " ) AS kept WHERE event.machine_id = kept.id AND event.id < kept.oldest",
+            [EVENTS_KEPT - 1, full],
+        )
+
+
+async def _insert_lines(connection: Connection, organisation_id: UUID, batches: list[Batch], now: datetime) -> None:
+    rows = []
+    for batch in batches:
+        if batch.lines:
+            kept, after = batch.lines[-LINES_KEPT:], batch.first_line + len(batch.lines)
+            packed = zlib.compress(b"\n".join(kept), 3)
+            rows.append((uuid7(), batch.machine_id, after - len(kept), len(kept), packed, after - LINES_KEPT))
+    if not rows:
+        return
+    ids, machines, firsts, counts, packs, kept_from = (list(column) for column in zip(*rows, strict=True))
     await connection.execute(
         "INSERT INTO machines_logchunk (id, organisation_id, machine_id, first_line, lines, at, data)"
-        " SELECT %s, %s, id, %s, %s, %s, %s FROM machines_machine WHERE id = %s",
-        [uuid7(), batch.organisation_id, after - len(kept), len(kept), now, zlib.compress(b"\n".join(kept), 3),
-         batch.machine_id],
-    )  # fmt: skip
+        " SELECT new.id, %s, m.id, first, count, %s, data"
+        " FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::int[], %s::bytea[])"
+        " AS new(id, machine_id, first, count, data) JOIN machines_machine AS m ON m.id = new.machine_id",
+        [organisation_id, now, ids, machines, firsts, counts, packs],
+    )
     await connection.execute(
-        "DELETE FROM machines_logchunk WHERE machine_id = %s AND first_line + lines <= %s",
-        [batch.machine_id, after - LINES_KEPT],
+        "DELETE FROM machines_logchunk AS chunk USING unnest(%s::uuid[], %s::bigint[]) AS kept(machine_id, first)"
+        " WHERE chunk.machine_id = kept.machine_id AND chunk.first_line + chunk.lines <= kept.first",
+        [machines, kept_from],
     )
 
 
@@ -141,12 +180,24 @@ async def _tell(connection: Connection, organisation_id: UUID, batches: list[Bat
             {"ids": decided},
         )
         await connection.execute("SELECT pg_notify(%s, '')", [WAKE_CHANNEL])
-    kinds: dict[str, Iterable[Batch]] = {
-        "machine": (batch for batch in batches if batch.fields),
-        "machine-event": (batch for batch in batches if batch.events),
-        "machine-log": (batch for batch in batches if batch.lines),
-    }
-    for kind, told in kinds.items():
-        for batch in told:
-            payload = json.dumps({"organisation": str(organisation_id), "kind": kind, "id": str(batch.machine_id)})
-            await connection.execute("SELECT pg_notify(%s, %s)", [CHANGES_CHANNEL, payload])
+    changes = [
+        json.dumps({"organisation": str(organisation_id), "kind": kind, "id": str(batch.machine_id)})
+        for kind, said in _SAID.items()
+        for batch in batches
+        if said(batch)
+    ]
+    await connection.execute(
+        "SELECT pg_notify(%s, change) FROM unnest(%s::text[]) AS change", [CHANGES_CHANNEL, changes]
+    )
+
+
+_SAID: dict[str, Callable[[Batch], object]] = {
+    "machine": lambda batch: batch.fields,
+    "machine-event": lambda batch: batch.events,
+    "machine-log": lambda batch: batch.lines,
+}
+"""Kinds of change and what of a batch is one."""
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, default=str)

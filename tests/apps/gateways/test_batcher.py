@@ -18,8 +18,8 @@ from apps.gateways import batcher as module
 from apps.gateways import bounds, rows
 from apps.gateways.batcher import LOG_ROOM, WAITING_EVENTS, Batcher
 from apps.gateways.directory import Directory, Known
+from apps.machines.history import log_lines
 from apps.machines.models import LogChunk, Machine, MachineEvent, MachineObservation
-from apps.machines.queries import log_lines
 from apps.reconcile.models import Outbox
 from apps.reconcile.outbox import CHANGES_CHANNEL
 from apps.tenants.models import Organisation
@@ -225,8 +225,22 @@ async def test_an_event_repeated_after_a_lost_answer_is_taken_once(rig: Rig) -> 
     assert len(await rig.summaries(known)) == 5
 
 
+async def test_a_few_old_events_may_stay_for_a_while(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "EVENTS_KEPT", 5)
+    monkeypatch.setattr(rows, "EVENTS_SLACK", 4)
+    known = await rig.machine()
+    most = 0
+    for number in range(30):
+        await rig.event(known, f"{number}")
+        await rig.batcher.flush()
+        most = max(most, len(await rig.summaries(known)))
+    assert most == 9
+    assert (await rig.summaries(known))[-5:] == [f"phase {n} start" for n in range(25, 30)]
+
+
 async def test_old_events_are_trimmed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "EVENTS_KEPT", 5)
+    monkeypatch.setattr(rows, "EVENTS_SLACK", 3)
     known, other = await rig.machine(), await rig.machine()
     await rig.event(other, "other")
     for number in range(12):
