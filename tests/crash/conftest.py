@@ -6,6 +6,7 @@ import pytest
 
 from apps.tenants.models import Organisation
 from omni import postgres
+from tests.apps.clusters.test_simulated import site  # noqa: F401 (a fixture)
 from tests.apps.gateways.lab import Lab
 from tests.crash.clusters import ClusterStage
 
