@@ -104,5 +104,9 @@ class Lookout:
             del self.state[address]
         else:
             self.state[address] = reason
+        if reason is None:
+            log.info("offering %s", address)
+        else:
+            log.info("%s does not answer: %s", address, reason)
         if self.tell is not None:
             self.tell(address, reason)

@@ -29,7 +29,10 @@ CONNECTION_LIMIT = 1_024
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 CREDENTIAL = re.compile(r"[A-Za-z0-9_-]{43}")
 """32 random bytes in base64url."""
-HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\.?")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+ZONE = re.compile(r"[A-Za-z0-9._-]+")
+"""Which link, after the % of a link-local address."""
 TOKEN_LIMIT, VERSION_LIMIT = 8_192, 60
 REASON_LIMIT = 500
 
@@ -60,16 +63,18 @@ class Scope:
             parsed = ip_address(address)
         except ValueError:
             return False
-        return any(parsed in network for network in self.networks)
+        return str(parsed) == address and "%" not in address and any(parsed in network for network in self.networks)
 
 
 def check_host(text: str) -> str:
     """A host name or an IP address, as written. Raises ValueError."""
     try:
         ip_address(text)
+        fits = ZONE.fullmatch(text.partition("%")[2] or "0")
     except ValueError:
-        if not HOST.fullmatch(text) or re.fullmatch(r"[0-9.]+", text):
-            raise ValueError(f"{text[:80]!r} is neither a host name nor an IP address") from None
+        fits = HOST.fullmatch(text) if re.search(r"[^0-9.]", text) else None
+    if not fits:
+        raise ValueError(f"{text[:80]!r} is neither a host name nor an IP address")
     if len(text) > 64:
         raise ValueError(f"{text[:80]!r} has more than 64 characters")
     return text
@@ -81,6 +86,11 @@ def check_network(text: str) -> Network:
         return ip_network(text, strict=False)
     except ValueError:
         raise ValueError(f"{text[:80]!r} is not a network such as 10.5.0.0/24") from None
+
+
+def plain(text: str) -> str:
+    """What an agent says, for people and the database: no control characters, not too long."""
+    return "".join(character if character.isprintable() else " " for character in text[:REASON_LIMIT])
 
 
 def read_hello(message: agent_pb2.FromAgent, source: str) -> tuple[AgentHello, Scope]:
@@ -102,7 +112,7 @@ def read_hello(message: agent_pb2.FromAgent, source: str) -> tuple[AgentHello, S
         name=hello.name,
         credential=hello.credential,
         token=hello.token or None,
-        version=hello.version,
+        version=plain(hello.version),
         nodes=scope.nodes,
         networks=tuple(map(str, scope.networks)),
         source=source,

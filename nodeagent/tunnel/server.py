@@ -26,9 +26,9 @@ from nodeagent.tunnel.protocol import (
     ADDRESS_LIMIT,
     CONNECTION_KEY,
     CONNECTION_LIMIT,
-    REASON_LIMIT,
     InvalidHello,
     Scope,
+    plain,
     read_hello,
 )
 from talos.gen.omni import agent_pb2_grpc
@@ -279,10 +279,10 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
                 address = message.lost.address
                 if address in session.offered or address in session.scope.nodes:
                     session.offered.discard(address)
-                    self._registry.lost(session.agent_id, address, message.lost.reason[:REASON_LIMIT])
+                    self._registry.lost(session.agent_id, address, plain(message.lost.reason))
             case "refused":
                 if (opening := session.opening.get(message.refused.connection)) is not None:
-                    reason = message.refused.reason[:REASON_LIMIT]
+                    reason = plain(message.refused.reason)
                     opening.refuse(ConnectionRefusedError(f"{session.name}: {reason}"))
             case "goodbye":
                 session.end(grpc.StatusCode.OK, "it was stopped")

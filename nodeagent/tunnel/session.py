@@ -127,10 +127,8 @@ class Session:
 
     def _tell(self, address: str, reason: str | None) -> None:
         if reason is None:
-            log.info("offering %s", address)
             self._say(FromAgent(found=Found(address=address)))
         else:
-            log.info("%s does not answer: %s", address, reason)
             self._say(FromAgent(lost=Lost(address=address, reason=reason[:REASON_LIMIT])))
 
     # -- connections ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nodeagent.tunnel import lookout
 from nodeagent.tunnel.lookout import Lookout
-from nodeagent.tunnel.protocol import ADDRESS_LIMIT, Scope
+from nodeagent.tunnel.protocol import ADDRESS_LIMIT, HOST, Scope, check_host
 from tests.nodeagent.tunnel.lab import PATIENCE, echo, machine, new_host
 
 
@@ -133,11 +133,24 @@ async def test_running_out_of_files_says_nothing_of_a_host(monkeypatch: pytest.M
         (["http://10.0.0.1"], [], "is neither"),
         (["10.0.0.1:50000"], [], "is neither"),
         ([""], [], "is neither"),
+        (["a..b"], [], "is neither"),
+        (["a."], [], "is neither"),
+        (["fe80::1%\0"], [], "is neither"),
     ],
 )
 def test_scopes_that_are_refused(nodes: list[str], networks: list[str], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Scope(nodes, networks)
+
+
+@given(st.text(max_size=70) | st.from_regex(HOST, fullmatch=True) | st.ip_addresses().map(str))
+def test_any_text_is_a_host_that_can_be_looked_up_or_refused(text: str) -> None:
+    try:
+        host = check_host(text)
+    except ValueError:
+        return
+    assert host == text
+    assert len(host.encode("idna")) <= 64  # as getaddrinfo does it
 
 
 @given(st.ip_addresses(v=4), st.integers(21, 32), st.ip_addresses())
@@ -148,3 +161,10 @@ def test_a_scope_holds_its_networks_and_nothing_else(base: object, prefix: int, 
     assert str(ip_address(str(network.network_address))) in scope
     assert "node-1.example.com" in scope
     assert "node-2.example.com" not in scope
+
+
+def test_a_host_of_a_network_is_written_one_way() -> None:
+    scope = Scope(["fe80::2%eth0"], ["fe80::/120"])
+    assert "fe80::1" in scope
+    assert "fe80::2%eth0" in scope
+    assert not any(text in scope for text in ("FE80::1", "fe80:0::1", "fe80::1%eth0", "fe80::1%\0"))

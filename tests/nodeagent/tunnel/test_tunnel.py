@@ -452,6 +452,18 @@ async def test_offers_outside_of_what_it_looks_at_end_an_agent() -> None:
         ]
 
 
+async def test_what_an_agent_says_is_made_fit_for_people() -> None:
+    async with lab() as one, one.serving(), stub(one) as api:
+        control, first = api.Control(), hello("10.0.0.1")
+        first.hello.version = "1.0\0\n"
+        await control.write(first)
+        await control.read()
+        await control.write(FromAgent(lost=Lost(address="10.0.0.1", reason="a\0b\x1b[31m" + "x" * 1000)))
+        reason = (await one.registry.hears("lost"))[3]
+        assert (reason[:9], len(reason)) == ("a b [31mx", 500)
+        assert one.registry.hellos[0].version == "1.0  "
+
+
 async def test_what_one_agent_carries_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CONNECTION_LIMIT", 3)
     async with lab() as one, machine(echo) as host, one.connected(host) as agent_id:
