@@ -39,7 +39,7 @@ def test_a_change_swaps_one_row_and_keeps_what_is_typed(open_page: OpenPage, mac
 def test_filter_by_keyboard(open_page: OpenPage, machines: None, api: httpx.Client) -> None:
     uuid = api.get("machines").json()["items"][-1]["uuid"]
     page = open_page("/machines")
-    page.keyboard.press("/")
+    page.keyboard.press("f")
     page.keyboard.type(uuid)
     page.keyboard.press("Enter")
     expect(page.locator("tbody tr[id]")).to_have_count(1)
@@ -54,7 +54,7 @@ def test_one_machine(open_page: OpenPage, machines: None, api: httpx.Client, tok
     uuid = api.get("machines").json()["items"][0]["uuid"]
     page = open_page(f"/machines/{uuid}")
     expect(page.locator(".facts")).to_contain_text("WireGuard over gRPC")
-    expect(page.locator(".log")).to_contain_text("[talos] siderolink provisioned", timeout=SLOW)
+    expect(page.locator("#logs .ln").first).to_contain_text("[talos] siderolink provisioned", timeout=SLOW)
     expect(page.locator("#events li").first).to_be_visible()
     page.get_by_role("button", name="Edit").click()
     page.get_by_label("One key=value a line").fill("rack=7\nenv=lab")

@@ -187,3 +187,44 @@ def test_the_first_run_token_is_the_installations() -> None:
 def test_request_ids_of_callers_are_kept_only_if_sensible(given: str | None) -> None:
     assert new_request_id("trace-1_a") == "trace-1_a"
     assert new_request_id(given) != given
+
+
+@pytest.mark.usefixtures("scope")
+def test_an_invitation_taken_back_opens_nothing(actor: MakeActor) -> None:
+    invited = actions.add_member(actor(), "new@example.com", "reader")
+    assert invited.sign_in_path is not None
+    actions.remove_member(actor(), invited.membership)
+    assert not actions.sign_in_link_works(invited.sign_in_path.rsplit("/", 1)[1])
+    again = actions.add_member(actor(), "new@example.com", "reader")
+    assert again.sign_in_path is not None, "nobody has used the account, and it is nowhere else"
+
+
+def test_a_link_is_not_renewed_for_an_account_that_is_awaited_elsewhere(
+    organisation: Organisation, other_organisation: Organisation, actor: MakeActor
+) -> None:
+    """It would let one organisation's admin sign in to the other's."""
+    with tenant_scope(organisation.id):
+        first = actions.add_member(actor(), "new@example.com", "reader")
+    with tenant_scope(other_organisation.id):
+        second = actions.add_member(actor("owner", other_organisation), "new@example.com", "owner")
+        assert second.sign_in_path is None
+        with pytest.raises(ValidationError, match="awaited elsewhere"):
+            actions.renew_invitation(actor("owner", other_organisation), second.membership)
+    with tenant_scope(organisation.id), pytest.raises(ValidationError, match="awaited elsewhere"):
+        actions.renew_invitation(actor(), first.membership)
+
+
+@pytest.mark.usefixtures("scope")
+def test_a_renewed_link_is_the_only_one(actor: MakeActor) -> None:
+    invited = actions.add_member(actor(), "new@example.com", "admin")
+    assert invited.sign_in_path is not None
+    with pytest.raises(Denied):
+        actions.renew_invitation(actor("operator"), invited.membership)
+    path = actions.renew_invitation(actor("admin"), invited.membership)
+    assert not actions.sign_in_link_works(invited.sign_in_path.rsplit("/", 1)[1])
+    user = actions.use_sign_in_link(path.rsplit("/", 1)[1])
+    user.set_password("correct horse battery")
+    user.save()
+    with pytest.raises(ValidationError, match="signed in already"):
+        actions.renew_invitation(actor("admin"), invited.membership)
+    assert [record.details.get("again") for record in AuditRecord.objects.order_by("id")] == [None, True]
