@@ -92,7 +92,7 @@ class Postgres:
 
     def _initialise(self, programs: Path) -> None:
         shutil.rmtree(self.data, ignore_errors=True)  # an initdb that was killed left it without PG_VERSION
-        self.data.mkdir(parents=True, mode=0o700)
+        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)  # it stays when it is a file system of its own
         options = ["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C"]
         if self.settings.get("fsync") == "off":
             options.append("--no-sync")

@@ -33,10 +33,11 @@ class Installation:
         flags = {"OMNI_DATA": str(data), "OMNI_LISTEN": f"127.0.0.1:{self.port}"}
         self.environment = os.environ | flags | {"OMNI_WIREGUARD_PORT": str(free_port(socket.SOCK_DGRAM))}
         self.server: subprocess.Popen[str] | None = None
+        self.inside: list[str] = []  # a command that runs the server in another place, such as a namespace
 
     def serve(self, *flags: str, until: str = "authority") -> str:
         """Start, and return what it says until it says `until`."""
-        command = [sys.executable, "-m", "omni", "serve", *flags]
+        command = [*self.inside, sys.executable, "-m", "omni", "serve", *flags]
         self.server = subprocess.Popen(
             command, env=self.environment, stdout=subprocess.PIPE, stderr=self.log(), text=True, start_new_session=True
         )
