@@ -10,11 +10,9 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 
 from apps.access.check import Denied
+from apps.tenants import failures
 
 CONTENT_TYPE = "application/problem+json"
-
-DISK_FULL = "53100"
-"""PostgreSQL's code for it."""
 
 FULL = "the disk of the database is full: nothing was changed; free space there, then try again"
 AWAY = "the database does not answer now; try again in a moment"
@@ -62,8 +60,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         response = problem(409, "Conflict", text)
     elif isinstance(error, OperationalError | InterfaceError):
         structlog.get_logger("api").error("database failed", exc_info=error)
-        full = getattr(error.__cause__, "sqlstate", None) == DISK_FULL
-        response = problem(503, "Service Unavailable", FULL if full else AWAY)
+        response = problem(503, "Service Unavailable", FULL if failures.disk_full(error) else AWAY)
     elif isinstance(error, DataError):  # of PostgreSQL, before it stored anything: "value too long", "out of range"
         structlog.get_logger("api").warning("value does not fit", error=str(error))
         response = problem(400, "Bad Request", f"a value does not fit where it is kept: {str(error).splitlines()[0]}")

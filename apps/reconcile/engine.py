@@ -15,8 +15,10 @@ from prometheus_client import Counter, Histogram
 from apps.reconcile.lease import LIVE_LEASES, Lease, LeaseLost
 from apps.reconcile.outbox import WAKE_CHANNEL
 from apps.reconcile.registry import RECONCILERS
+from apps.tenants import failures
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 300.0  # seconds between attempts that fail
+ROOM_DELAY = 5.0  # seconds between looks for room on a full disk
 FURTHEST = 1200.0  # seconds ahead that anything is due: twice what a resync spreads its objects over
 
 RUNS = Counter("omni_reconcile_runs", "Reconciler runs", ["kind", "outcome"])
@@ -64,7 +66,7 @@ def run_one(lease: Lease) -> bool:
             again_in, said = outcome.again_in, ""
         SECONDS.labels(claim.kind).observe(time.perf_counter() - started)
         try:
-            _finish(claim, again_in, said)
+            _finish_surely(claim, again_in, said)
         except DatabaseError:
             lease.lose()  # the row would stay ours for as long as this process lives
             raise
@@ -127,6 +129,18 @@ def forgive_clock() -> None:
             " WHERE due_at > clock_timestamp() + make_interval(secs => %s)",
             [FURTHEST],
         )
+
+
+def _finish_surely(claim: Claim, again_in: float | None, error: str) -> None:
+    """Let go of an object, and wait while the database has no room for that."""
+    while True:
+        try:
+            return _finish(claim, again_in, error)
+        except DatabaseError as failure:
+            if not failures.disk_full(failure):
+                raise
+            log.error("the disk of the database is full, trying again", again_in=ROOM_DELAY)
+            time.sleep(ROOM_DELAY)
 
 
 def _finish(claim: Claim, again_in: float | None, error: str) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 from apps.machines.models import Machine
@@ -97,6 +98,26 @@ def test_a_failure_is_stored_and_repeated_later(lease: Lease, reconcile: Callabl
     assert engine.run_due(lease) == 1
     row.refresh_from_db()
     assert (row.attempts, row.last_error) == (0, "")
+
+
+def test_while_the_disk_is_full_what_was_done_is_kept_in_mind(
+    lease: Lease, reconcile: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker lives on, and lets the object go as soon as there is room."""
+    finish, fails = engine._finish, iter([True, True])
+
+    def full(claim: engine.Claim, again_in: float | None, error: str) -> None:
+        if next(fails, False):
+            raise OperationalError("no room") from psycopg.errors.DiskFull("no room")
+        finish(claim, again_in, error)
+
+    monkeypatch.setattr(engine, "_finish", full)
+    monkeypatch.setattr(engine, "ROOM_DELAY", 0.0)
+    reconcile(lambda organisation, thing: Outcome())
+    hint_thing()
+    assert engine.run_due(lease) == 1
+    assert lease.alive
+    assert not Outbox.objects.exists()
 
 
 def test_a_clock_that_was_set_back(lease: Lease, reconcile: Callable[..., None]) -> None:
