@@ -25,7 +25,8 @@ TALOS_WAYS = {
 
 def open_to(cluster: Cluster) -> list[str]:
     """Ways in which a kubeconfig of this cluster can be had, the default one first."""
-    return [OWN, NODE, OMNI] if cluster.own_endpoint else [NODE, OMNI]
+    ours = [OMNI] if queries.reached_by_machines(cluster) else []
+    return [OWN, NODE, *ours] if cluster.own_endpoint else [NODE, *ours]
 
 
 def kubernetes_url(cluster: Cluster, way: str) -> str:
