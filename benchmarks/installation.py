@@ -22,7 +22,7 @@ from omni.cli.api import Api
 from omni.config import Config
 
 HOST = "127.0.0.1"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 LOOK = 0.1
 """Seconds between looks at the database, which costs the server next to nothing."""
 

@@ -37,6 +37,13 @@ class NodeChannel:
     async def __aexit__(self, *_: object) -> None:
         await self._channel.close()
 
+    async def connect(self) -> None:
+        """Connect now instead of with the first call. Raises NodeError."""
+        try:
+            await self._channel.connect()
+        except RpcError as error:
+            raise self._failure("connecting", error) from error
+
     async def _call(self, operation: str, method: Method, request: Any, timeout: float) -> Any:
         try:
             return await self._channel.unary(method, request, timeout)

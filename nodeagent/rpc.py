@@ -383,6 +383,10 @@ class Channel:
         for link in self._links:
             await link.close()
 
+    async def connect(self) -> None:
+        """Connect unless we are. Raises RpcError."""
+        await self._connected(None)
+
     async def unary(self, method: Method, request: Any, timeout: float | None) -> Any:
         """One request, one answer. Raises RpcError."""
         async with self._call(method, timeout) as call:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import uuid as uuids
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +32,11 @@ ADOPT_AGAIN = 20.0
 """Seconds to wait for the machine's second Provision before its META is written once more."""
 
 
+BEGINNING = 32
+"""Machines that are read from the beginning at once. A thousand may come back at the same moment: each by turns is done
+soon, all at once are slow together, and those that answer too late begin again.
+"""
+
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +56,7 @@ class Sessions:
         not, stopped to, or is another one."""
         self.dial, self.directory, self.batcher, self.credentials = dial, directory, batcher, credentials
         self.answered, self.failed = answered, failed
+        self.turns = asyncio.Semaphore(BEGINNING)
         self._running: dict[str, Session] = {}
 
     def start(self, link_id: str) -> None:
@@ -160,7 +166,7 @@ class Session:
             return await in_thread(lambda: _choose(known, hardware))
 
         with contextlib.suppress(LinkRow.DoesNotExist):  # the machine became, or belongs to, another link meanwhile
-            async with self._client(known, None) as client:
+            async with self._client(known, None) as client, self._turn(client):
                 await adopt(client, choose)
 
     # A registered one
@@ -176,7 +182,7 @@ class Session:
         await self._follow_as(known, None)
 
     async def _follow_as(self, known: Known, credentials: Credentials | None) -> None:
-        async with self._client(known, credentials) as client:
+        async with self._client(known, credentials) as client, self._turn(client) as turn:
             # Without credentials a link that proves nothing leaves only the hardware to tell the machine by.
             await require(client, known.uuid, "" if credentials else known.fingerprint)
             fields = {
@@ -188,7 +194,24 @@ class Session:
             }
             self._all.answered(known)
             self._all.batcher.observe(known, fields)
-            await follow(client, lambda told: self._told(known, told))
+
+            def told(fields: dict[str, Any]) -> None:
+                turn.close()
+                self._told(known, fields)
+
+            await follow(client, told)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, client: NodeClient) -> AsyncIterator[contextlib.ExitStack]:
+        """Connect, then wait until it is this machine's turn; it lasts until the stack is closed, at most the block.
+
+        A machine that does not answer never has one.
+        """
+        await client.connect()
+        await self._all.turns.acquire()
+        with contextlib.ExitStack() as turn:
+            turn.callback(self._all.turns.release)
+            yield turn
 
     def _told(self, known: Known, fields: dict[str, Any]) -> None:
         self._pause = FIRST_RETRY

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -69,6 +69,9 @@ class FakeClient:
     async def __aexit__(self, *error: object) -> None:
         return None
 
+    async def connect(self) -> None:
+        pass
+
     async def identity(self) -> str:
         return self.machine.says
 
@@ -130,6 +133,46 @@ async def test_a_machine_in_maintenance_mode_is_followed(bench: Bench) -> None:
     assert (told["reachable"], told["error"], told["api_mode"]) == (True, "", "maintenance")
     assert (told["talos_version"], told["arch"], told["boot_id"], told["stage"]) == ("v1.13.8", "amd64", "", "running")
     assert bench.machine.answered == [REGISTERED]
+
+
+async def test_machines_are_read_by_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.sessions.turns = asyncio.Semaphore(1)
+    may_tell = asyncio.Event()
+
+    async def follow(client: FakeClient, told: Callable[[dict[str, Any]], None]) -> None:
+        await may_tell.wait()
+        told({"stage": "running"})
+        told({"stage": "running"})  # a turn ends once
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(module, "follow", follow)
+    link = replace(REGISTERED.link, id=str(uuid4()), public_key="other", address="fdae::2")
+    other = replace(REGISTERED, link=link, machine_id=uuid4())
+    bench.start()
+    bench.start(other)
+    await bench.attempt()
+    await bench.attempt()
+    await settle()
+    assert bench.machine.answered == [REGISTERED]
+    may_tell.set()
+    await settle()
+    assert bench.machine.answered == [REGISTERED, other]
+    await settle()
+    assert not bench.sessions.turns.locked()
+
+
+async def test_one_that_does_not_answer_has_no_turn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.sessions.turns = asyncio.Semaphore(1)
+    connecting = asyncio.Event()
+
+    async def never(client: FakeClient) -> None:
+        connecting.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(FakeClient, "connect", never)
+    bench.start()
+    await connecting.wait()
+    assert not bench.sessions.turns.locked()
 
 
 async def test_the_clusters_credentials_come_first(bench: Bench) -> None:
