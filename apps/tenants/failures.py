@@ -1,9 +1,8 @@
 """Which failure of the database it is, where that matters."""
 
-from django.db import DatabaseError
 from psycopg.errors import DiskFull
 
 
-def disk_full(error: DatabaseError) -> bool:
-    """Whether PostgreSQL has no room left: nothing was changed, and trying again helps once there is some."""
+def disk_full(error: Exception) -> bool:
+    """Whether Django failed because PostgreSQL has no room left: nothing was changed, and trying again helps once there is some."""
     return isinstance(error.__cause__, DiskFull)
