@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -82,10 +83,13 @@ class _Said:
 class Batcher:
     """Takes observations at any time and writes them from `run`. Implements the event and log sinks of links."""
 
-    def __init__(self, dsn: str, directory: Directory, gateway: str = "") -> None:
-        """`gateway` is this one's name: of machines whose links another one holds nothing is overwritten."""
+    def __init__(
+        self, dsn: str, directory: Directory, gateway: str = "", refused: Callable[[Known], None] = lambda known: None
+    ) -> None:
+        """`gateway` is this one's name: of machines whose links another one holds nothing is overwritten, and `refused`
+        hears of them: should they turn out to be here after all, everything is to be observed anew."""
         self._pool = AsyncConnectionPool(dsn, min_size=1, max_size=2, open=False, kwargs={"autocommit": True})
-        self._directory, self._gateway = directory, gateway
+        self._directory, self._gateway, self._refused = directory, gateway, refused
         self._gathered: dict[UUID, _Gathered] = {}
         self._told: dict[UUID, dict[str, Any]] = {}
         self._waiting: dict[str, list[_Said]] = {}
@@ -227,21 +231,29 @@ class Batcher:
         self._written.set()
         self._written = asyncio.Event()
 
-    async def _write(self, connection: rows.Connection, organisation_id: UUID, taken: dict[UUID, _Gathered]) -> None:
+    async def _write(
+        self, connection: rows.Connection, organisation_id: UUID, taken: dict[UUID, _Gathered], again: bool = True
+    ) -> None:
         """Write what an organisation's machines said; what one of them said is left out when it cannot be stored."""
         try:
             await self._number(connection, organisation_id, taken)
             batches = [self._batch(machine_id, gathered) for machine_id, gathered in taken.items()]
-            await rows.write(connection, organisation_id, batches, self._gateway)
+            refused = await rows.write(connection, organisation_id, batches, self._gateway)
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, ValueError, TypeError) as error:
             for machine_id in taken:
                 self._next_line.pop(machine_id, None)
-            if len(taken) > 1:
+            if again and isinstance(error, psycopg.errors.UniqueViolation):  # another gateway wrote log lines meanwhile
+                await self._write(connection, organisation_id, taken, again=False)
+            elif len(taken) > 1:
                 for machine_id, gathered in taken.items():
                     await self._write(connection, organisation_id, {machine_id: gathered})
             else:
                 log.error("what machine %s said cannot be stored and is left out: %s", *taken, error)
             return
+        for machine_id in refused:
+            self._told.pop(machine_id, None)
+            if known := self._directory.machine(machine_id):
+                self._refused(known)
         for batch in batches:
             if batch.machine_id in self._next_line:
                 self._next_line[batch.machine_id] += len(batch.lines)

@@ -58,7 +58,7 @@ class Holding:
         self._engine, self._server, self._changed, self._over_agent = engine, server, changed, over_agent
         self._wake = asyncio.Event()
         self._unread: set[tuple[UUID, UUID]] = set()
-        self._sweep = False
+        self._sweep = self._orphaned = False
         self._running = set(roster.live)
         self._dropped: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,7 +137,8 @@ class Holding:
         left, self._running = self._running - self._roster.live.keys(), set(self._roster.live)
         if left:
             self._sweep = True  # links behind agents are not known here; they may be held here now
-        if left or any(self._orphans()):
+        self._orphaned = any(self._orphans())
+        if left or self._orphaned:
             self._wake.set()
 
     def _orphans(self) -> Iterator[Known]:
@@ -159,7 +160,9 @@ class Holding:
                     await self._read_all()
                 elif unread:
                     await self._read(unread)
-                await self._inherit()
+                if self._orphaned:  # once for each time that is known who runs
+                    self._orphaned = False
+                    await self._inherit()
             except (DatabaseError, OSError) as error:
                 log.warning("what other gateways do cannot be followed, trying again: %s", error)
                 self._sweep = True

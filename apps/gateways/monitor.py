@@ -118,6 +118,10 @@ class Monitor:
             came = {"connected": True, "connected_changed_at": datetime.now(UTC), "transport": known.link.transport}
             self._batcher.observe(known, came)
 
+    def forget(self, link_id: str) -> None:
+        """What was told of the link was not taken: tell it again."""
+        self._up.pop(link_id, None)
+
     async def look(self) -> None:
         """Compare every peer with what was seen of it last time."""
         now, clock = time.time(), time.monotonic()

@@ -20,7 +20,7 @@ from apps.gateways.balancers import Balancers
 from apps.gateways.batcher import Batcher
 from apps.gateways.changes import Change, follow_changes
 from apps.gateways.dialing import Dialing
-from apps.gateways.directory import Directory
+from apps.gateways.directory import Directory, Known
 from apps.gateways.holding import Holding
 from apps.gateways.monitor import Monitor
 from apps.gateways.public import PublicPort
@@ -83,12 +83,18 @@ async def run(settings: Settings) -> None:
     engine = await open_engine(settings)
     agents = Agents(roster.name, directory, authorities_of, lambda row: holding.seen(row, as_link(row)), roster.runs)
     dialing = Dialing(engine, agents, directory, roster, settings.identity)
-    batcher = Batcher(settings.dsn, directory, roster.name)
+    batcher = Batcher(settings.dsn, directory, roster.name, lambda known: refused(known))
     sessions = Sessions(
         dialing.dial, directory, batcher, credentials_of, lambda known: monitor.up(known), agents.failed
     )
     balancers = Balancers(engine, dialing.dial)
     holding = Holding(roster, directory, sessions, batcher, engine, lambda: links, balancers.look, agents.link_changed)
+
+    def refused(known: Known) -> None:
+        """Another gateway holds this machine's link, or held it a moment ago."""
+        monitor.forget(known.link.id)
+        sessions.silent(known.link.id)
+        holding.look_at(known.organisation_id, known.link_id)
 
     def heard(change: Change) -> None:
         if change.kind == LINK_CHANGED:

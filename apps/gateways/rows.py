@@ -70,32 +70,41 @@ async def last_lines(connection: Connection, organisation_id: UUID, machines: li
         return {machine_id: int(last) async for machine_id, last in cursor}
 
 
-async def write(connection: Connection, organisation_id: UUID, batches: list[Batch], gateway: str) -> None:
-    """Store what machines of one organisation said to `gateway`; all of it or, when an error is raised, nothing."""
+async def write(connection: Connection, organisation_id: UUID, batches: list[Batch], gateway: str) -> set[UUID]:
+    """Store what machines of one organisation said to `gateway`; all of it or, when an error is raised, nothing.
+
+    The machines of which nothing was observed, since another gateway holds their links.
+    """
     now = datetime.now(UTC)
     async with connection.transaction():
         await _enter(connection, organisation_id)
         async with connection.pipeline():
-            await _update(connection, batches, now, gateway)
+            updates = await _update(connection, batches, now, gateway)
             await _insert_events(connection, organisation_id, batches)
             await _insert_lines(connection, organisation_id, batches, now)
             await _tell(connection, organisation_id, batches)
+        updated = {row[0] for update in updates for row in await update.fetchall()}
+    return {batch.machine_id for batch in batches if batch.fields} - updated
 
 
 async def _enter(connection: Connection, organisation_id: UUID) -> None:
     await connection.execute("SELECT set_config('omni.tenant', %s, true)", [str(organisation_id)])
 
 
-async def _update(connection: Connection, batches: list[Batch], now: datetime, gateway: str) -> None:
-    """One statement for all machines that said something of the same columns. Only what is ours to observe: a gateway
-    that lost the link a moment ago overwrites nothing.
+async def _update(
+    connection: Connection, batches: list[Batch], now: datetime, gateway: str
+) -> list[psycopg.AsyncCursor[Any]]:
+    """One statement for all machines that said something of the same columns; each gives the machines it updated. Only
+    what is ours to observe: a gateway that lost the link a moment ago overwrites nothing.
     """
     by_columns: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for batch in batches:
         if batch.fields:
             by_columns[tuple(sorted(batch.fields))].append({**batch.fields, "machine_id": batch.machine_id})
-    for columns, values in by_columns.items():
+    return [
         await connection.execute(_update_query(columns), [now, Json(values, _dumps), gateway])
+        for columns, values in by_columns.items()
+    ]
 
 
 @lru_cache(maxsize=256)
@@ -105,6 +114,7 @@ def _update_query(columns: tuple[str, ...]) -> sql.Composed:
         "UPDATE machines_machineobservation AS o SET {}, observed_at = %s"
         " FROM jsonb_to_recordset(%s::jsonb) AS new(machine_id uuid, {}) WHERE o.machine_id = new.machine_id"
         " AND NOT EXISTS (SELECT 1 FROM machines_link WHERE machine_id = new.machine_id AND gateway NOT IN (%s, ''))"
+        " RETURNING o.machine_id"
     ).format(
         sql.SQL(", ").join(sql.SQL("{0} = new.{0}").format(name) for name in names),
         sql.SQL(", ").join(

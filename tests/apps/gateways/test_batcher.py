@@ -19,6 +19,7 @@ from apps.gateways import bounds, rows
 from apps.gateways.batcher import LOG_ROOM, WAITING_EVENTS, Batcher
 from apps.gateways.directory import Directory, Known
 from apps.machines.history import log_lines
+from apps.machines.models import Link as LinkRow
 from apps.machines.models import LogChunk, Machine, MachineEvent, MachineObservation
 from apps.reconcile.models import Outbox
 from apps.reconcile.outbox import CHANGES_CHANNEL
@@ -39,7 +40,8 @@ class Rig:
         self.directory = Directory()
         self.organisation = organisation
         self.dsn = dsn
-        self.batcher = Batcher(dsn, self.directory)
+        self.refused: list[Known] = []
+        self.batcher = Batcher(dsn, self.directory, "one", self.refused.append)
         self.count = 0
 
     async def machine(self, organisation: Organisation | None = None, pending: bool = False) -> Known:
@@ -454,12 +456,12 @@ async def test_nothing_is_lost_or_doubled_when_a_write_fails(
         await rig.batcher.lines(known.link.address, [b"before"])
     write, calls = rows.write, 0
 
-    async def breaks(*arguments: Any) -> None:
+    async def breaks(*arguments: Any) -> set[UUID]:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise psycopg.OperationalError("the connection is lost")
-        await write(*arguments)
+        return await write(*arguments)
 
     monkeypatch.setattr(rows, "write", breaks)
     with pytest.raises(psycopg.OperationalError):
@@ -487,10 +489,10 @@ async def test_while_the_database_is_away_a_machine_waits_in_bounded_memory(
     away = True
     write = rows.write
 
-    async def absent(*arguments: Any) -> None:
+    async def absent(*arguments: Any) -> set[UUID]:
         if away:
             raise psycopg.OperationalError("the server is starting up")
-        await write(*arguments)
+        return await write(*arguments)
 
     monkeypatch.setattr(rows, "write", absent)
     senders = [asyncio.create_task(rig.batcher.lines(known.link.address, [b"x" * 1000] * 700)) for _ in range(3)]
@@ -548,3 +550,45 @@ def test_texts_always_fit(text: str, limit: int) -> None:
 def test_a_column_that_does_not_exist() -> None:
     with pytest.raises(KeyError):
         bounds.fitting({"colour": "red"})
+
+
+async def test_what_another_gateway_holds_is_left_alone_and_told_again_once_it_is_here(rig: Rig) -> None:
+    known, other = await rig.machine(), await rig.machine()
+
+    def hold(gateway: str) -> None:
+        row = LinkRow.objects.filter(machine_id=known.machine_id).first() or LinkRow(
+            organisation_id=rig.organisation.id,
+            machine_id=known.machine_id,
+            claimed_uuid="u",
+            transport="udp",
+            address=known.link.address,
+        )
+        row.gateway = gateway
+        row.save()
+
+    await rig.ask(lambda: hold("two"))
+    for machine in (known, other):
+        rig.batcher.observe(machine, {"stage": "running"})
+    await rig.event(known, "install")
+    await rig.batcher.flush()
+    assert ((await rig.seen(known)).stage, (await rig.seen(other)).stage) == ("", "running")
+    assert rig.refused == [known]
+    assert await rig.summaries(known) == ["phase install start"]  # said here, wherever the link is by now
+    await rig.ask(lambda: hold("one"))
+    rig.batcher.observe(known, {"stage": "running"})
+    await rig.batcher.flush()
+    assert (await rig.seen(known)).stage == "running"
+    assert rig.refused == [known]
+
+
+async def test_log_lines_that_another_gateway_wrote_meanwhile_keep_their_numbers(rig: Rig) -> None:
+    known = await rig.machine()
+    await rig.batcher.lines(known.link.address, [b"one"])
+    await rig.batcher.flush()
+    await rig.ask(
+        lambda: LogChunk.new(machine_id=known.machine_id, first_line=2, lines=1, at=datetime.now(UTC), data=b"")
+    )
+    await rig.batcher.lines(known.link.address, [b"three"])
+    await rig.batcher.flush()
+    first = await rig.ask(lambda: list(LogChunk.objects.order_by("first_line").values_list("first_line", flat=True)))
+    assert first == [1, 2, 3]
