@@ -4,5 +4,5 @@ from psycopg.errors import DiskFull
 
 
 def disk_full(error: Exception) -> bool:
-    """Whether Django failed because PostgreSQL has no room left: nothing was changed, and trying again helps once there is some."""
+    """Whether Django failed because PostgreSQL has no room left: nothing was changed, and there may be some later."""
     return isinstance(error.__cause__, DiskFull)
