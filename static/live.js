@@ -85,7 +85,7 @@ function onceInAWhile() {
 /** What changed before we listened: a list is asked for once, other fragments one by one. */
 async function catchUp() {
   const list = document.getElementById("list");
-  const whole = list !== null && !busy(list);
+  const whole = list !== null && !busy(list) && scrollY < 40;  // further down, rows that came later would go
   if (whole) await refreshPart("#list");
   for (const el of document.querySelectorAll("[data-live]")) if (!whole || !el.closest("#list")) due.add(el.dataset.src);
   schedule();

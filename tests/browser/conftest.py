@@ -72,7 +72,8 @@ def session(installation: Installation, browser: Browser, address: str) -> Any:
     page.get_by_label("Email").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Create account").click()
-    expect(page).to_have_url(f"{address}/o/acme/join")
+    expect(page).to_have_url(f"{address}/o/acme/")
+    expect(page.get_by_role("link", name="Join the first machine")).to_be_visible()
     state = context.storage_state()
     context.close()
     return state

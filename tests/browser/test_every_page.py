@@ -22,7 +22,8 @@ def test_every_page_is_sound(
 ) -> None:
     machine = api.get("machines").json()["items"][0]["uuid"]
     page = open_page("/", size, theme)
-    paths = ["/machines", f"/machines/{machine}", "/machines?q=nothing-like-this", "/join", "/clusters"]
+    paths = ["/", "/audit", "/audit?actor=nobody", "/settings", "/account"]
+    paths += ["/machines", f"/machines/{machine}", "/machines?q=nothing-like-this", "/join", "/clusters"]
     paths += [f"/clusters/{awaiting}", "/clusters?q=nothing-like-this", "/template", f"/template?cluster={awaiting}"]
     for path in [*(f"/o/acme{path}" for path in paths), "/accounts/logout/", "/accounts/password/change/"]:
         page.goto(path)
