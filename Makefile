@@ -8,8 +8,8 @@ ONLY ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
-TOOLS := wireguard-go wg nft ip chromium
-PACKAGES := wireguard-go wireguard-tools nftables iproute2 chromium
+TOOLS := wireguard-go wg nft ip chromium redis-server
+PACKAGES := wireguard-go wireguard-tools nftables iproute2 chromium redis-server
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test lint check peers vectors fuzz bench openapi clean tools

@@ -20,11 +20,12 @@ class _Collector:
         self.counters = Counters()
 
     def collect(self) -> Iterator[Metric]:
-        links = GaugeMetricFamily("omni_links", "Links by state", labels=["state"])
+        links = GaugeMetricFamily("omni_links", "Links by state; held and connected are of this gateway alone", labels=["state"])
         known = self._directory.all()
         pending = sum(item.machine_id is None for item in known)
         links.add_metric(["pending"], pending)
         links.add_metric(["registered"], len(known) - pending)
+        links.add_metric(["held"], self._monitor.held)
         links.add_metric(["connected"], self._monitor.connected)
         yield links
         for name, value in vars_of(self.counters).items():

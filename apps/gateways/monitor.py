@@ -99,7 +99,7 @@ class Monitor:
         self._news: set[str] = set()
         """Links that came up since the last look: how they are carried is told then."""
         self._detailed = 0.0
-        self.connected = 0
+        self.connected = self.held = 0
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -150,7 +150,7 @@ class Monitor:
                 self._report(known, peer, up, details or known.link.id in news)
                 if known.alive and not up and peer is not None:
                     quiet.append(known)
-        self.connected = connected
+        self.connected, self.held = connected, len(self._held)
         if quiet:
             await self._fell_silent(quiet)
         if shaken:
