@@ -3,11 +3,12 @@
 What somebody may not list is not found. A constant number of queries, each for a few rows.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from django.db.models import Case, IntegerField, Q, Value, When
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 from django.urls import reverse
 from django.utils import timezone
 
@@ -19,10 +20,13 @@ from apps.clusters import states as cluster_states
 from apps.clusters.models import Cluster
 from apps.machines import queries as machines
 from apps.machines import states as machine_states
-from apps.machines.models import JoinToken
+from apps.machines.models import JoinToken, Machine
 
 EACH = 6
 """Hits of one kind."""
+
+ADDRESS = re.compile(r"[0-9a-fA-F]*[.:][0-9a-fA-F.:]*")
+"""What may be part of an address."""
 
 LONGEST = 200
 """Characters that are searched for; more are in no name."""
@@ -121,16 +125,31 @@ def _clusters(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
 def _machines(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
     if not allowed(actor, "machine.list"):
         return
-    try:
-        rows = machines.search(machines.machines(), words)
+    order = (_begins("observation__hostname", words), "observation__hostname", "uuid")
+    try:  # first which, over a few narrow columns, then everything of these few
+        found = list(_fitting_machines(words).order_by(*order).values_list("id", flat=True)[:EACH])
     except ValueError:
         return
-    for machine in rows.order_by(_begins("observation__hostname", words), "observation__hostname", "uuid")[:EACH]:
+    for machine in machines.machines().filter(id__in=found).order_by(*order) if found else ():
         cluster = machine_states.cluster_of(machine)
         word = machine_states.machine_state(machine.observation, cluster).word.lower()
         detail = f"machine of {cluster}, {word}" if cluster else f"machine, {word}"
         name = machine.observation.hostname or machine.uuid
         yield Hit("machine", name, detail, reverse("machine", args=[slug, machine.uuid]), "machine")
+
+
+def _fitting_machines(words: str) -> "QuerySet[Machine]":
+    """Machines by a part of name or UUID, by address where it looks like one, or by a query of their list.
+
+    Raises ValueError with the word of a query that is not understood.
+    """
+    rows = Machine.objects.all()
+    if "=" in words or words.startswith("label:"):
+        return machines.search(rows, words)
+    named = Q(observation__hostname__icontains=words) | Q(uuid__icontains=words)
+    if ADDRESS.fullmatch(words):
+        named |= Q(observation__addresses__icontains=words) | Q(link__address__icontains=words)
+    return rows.filter(named)
 
 
 def _join_tokens(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
