@@ -19,6 +19,7 @@ from apps.tenants.threads import in_thread
 KINDS = {
     "machine": "machine.list",
     "link": "machine.list",
+    "agent": "agent.list",
     "join-token": "join-token.list",
     "cluster": "cluster.list",
     "cluster-machine": "cluster.list",

@@ -15,10 +15,10 @@ from django.utils import timezone
 from apps.access.check import allowed
 from apps.dashboard.history_parts import SHORT_EVENTS, SHORT_LINES, event_view, log_view
 from apps.dashboard.page import PageRequest, drops, headings, in_order, page, show, start_of
-from apps.machines import actions, queries, states
+from apps.machines import actions, agent_queries, queries, states
 from apps.machines.history import EventFilter, LogFilter
-from apps.machines.joinpage import join_arguments
-from apps.machines.models import JoinToken, Link, Machine
+from apps.machines.joinpage import agent_command, join_arguments
+from apps.machines.models import AgentTarget, JoinToken, Link, Machine
 from apps.reconcile.conditions import Shown
 from apps.tenants.windows import window
 from nodeagent.inventory import node_addresses
@@ -30,6 +30,19 @@ VIEWS = (("", "All", "all"), ("free=yes state=free", "Free", "free"), ("state=re
 
 COLUMNS = (("name", "Machine"), ("state", "State"), ("cluster", "Cluster"), ("talos", "Talos"), ("", "Link, address"),
             ("cores", "CPU · GB"), ("", "Labels"), ("joined", "Since"))  # fmt: skip
+
+
+TRANSPORTS = {Link.UDP: "WireGuard over UDP", Link.GRPC: "WireGuard over gRPC", Link.AGENT: "an agent"}
+"""How a link is carried, in words."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """An agent that reaches a machine, at an address."""
+
+    target: AgentTarget
+    state: Shown
+    agent: Shown
 
 
 @dataclass(frozen=True)
@@ -158,11 +171,15 @@ def _detail(request: PageRequest, uuid: str) -> dict[str, Any]:
     if member is not None:
         conditions += member.conditions
     labels = queries.labels_of(machine)
+    link = getattr(machine, "link", None)
+    ways = agent_queries.ways_to(machine) if link is not None and not link.reaches_us else ()
     return {
         "row": row_of(machine),
         "machine": machine,
         "observed": machine.observation,
-        "link": getattr(machine, "link", None),
+        "link": link,
+        "transport": TRANSPORTS.get(link.transport if link else "", ""),
+        "ways": [Way(target, states.target_state(target), states.agent_state(target.agent)) for target in ways],
         "member": member,
         "conditions": conditions,
         "own_labels": machine.labels,
@@ -240,12 +257,14 @@ def arriving(request: PageRequest) -> HttpResponse:
 
 @page("join-token.reveal")
 def join_secret(request: PageRequest, token_id: str, form: str) -> HttpResponse:
-    """The kernel arguments or documents with the token in them; audited."""
+    """The kernel arguments, documents or an agent's command with the token in them; audited."""
     if request.method != "POST":
         return HttpResponse(status=405)
     row = JoinToken.objects.filter(id=token_id).first()
     if row is None:
         raise Http404("no such join token")
-    join = join_arguments(actions.reveal_join_token(request.actor, row), request.GET.get("tunnel") == "on")
-    text = join.kernel_arguments if form == "arguments" else join.documents
+    token = actions.reveal_join_token(request.actor, row)
+    join = join_arguments(token, request.GET.get("tunnel") == "on")
+    texts = {"arguments": join.kernel_arguments, "agent": agent_command(token)}
+    text = texts.get(form, join.documents)
     return HttpResponse(text, content_type="text/plain", headers={"Cache-Control": "no-store"})

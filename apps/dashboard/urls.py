@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from apps.dashboard import audit, clusters, history, home, join_tokens, jump, machines, people, settings, templates_page
+from apps.dashboard import (
+    agents,
+    audit,
+    clusters,
+    history,
+    home,
+    join_tokens,
+    jump,
+    machines,
+    people,
+    settings,
+    templates_page,
+)
 
 urlpatterns = [
     path("o/<slug:slug>/", home.fleet_home, name="home-page"),
@@ -45,6 +57,10 @@ urlpatterns = [
     path("o/<slug:slug>/machines/<uuid:uuid>/logs/download", history.machine_log_download, name="log-download"),
     path("o/<slug:slug>/machines/<uuid:uuid>/labels", machines.machine_label, name="machine-label"),
     path("o/<slug:slug>/machines/<uuid:uuid>/remove", machines.machine_remove, name="machine-remove"),
+    path("o/<slug:slug>/agents", agents.agent_list, name="agents"),
+    path("o/<slug:slug>/agents/<str:name>", agents.agent_detail, name="agent"),
+    path("o/<slug:slug>/agents/<str:name>/accept", agents.agent_accept, name="agent-accept"),
+    path("o/<slug:slug>/agents/<str:name>/remove", agents.agent_remove, name="agent-remove"),
     path("o/<slug:slug>/join", machines.join, name="join"),
     path("o/<slug:slug>/join/arriving", machines.arriving, name="arriving"),
     path("o/<slug:slug>/join-tokens", join_tokens.join_tokens, name="join-tokens"),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from django.conf import settings
 
 from apps.machines.models import JoinToken, Link
@@ -34,6 +36,17 @@ def join_arguments(token: str, tunnel: bool = False) -> JoinTexts:
         encoded = options.api_url.rpartition("jointoken=")[2] if options.api_url else ""
         arguments, documents = arguments.replace(encoded, token), documents.replace(encoded, token)
     return JoinTexts(arguments, documents)
+
+
+def agent_command(token: str) -> str:
+    """The command that runs an agent beside machines, with the fingerprint of our own authority where that signs."""
+    config = settings.CONFIG
+    words = [f"OMNI_AGENT_TOKEN={token} omni agent", f"--server {config.public_url}"]
+    authority = config.key_folder / "ca.crt"
+    if not config.trusted_certificate and authority.exists():
+        certificate = x509.load_pem_x509_certificate(authority.read_bytes())
+        words.append(f"--fingerprint {certificate.fingerprint(hashes.SHA256()).hex()}")
+    return " \\\n  ".join([*words, "--scan 10.5.0.0/24"])
 
 
 def machine_documents(link: Link) -> str:
