@@ -20,7 +20,8 @@ class _Collector:
         self.counters = Counters()
 
     def collect(self) -> Iterator[Metric]:
-        links = GaugeMetricFamily("omni_links", "Links by state; held and connected are of this gateway alone", labels=["state"])
+        said = "Links by state; those held and connected are of this gateway alone"
+        links = GaugeMetricFamily("omni_links", said, labels=["state"])
         known = self._directory.all()
         pending = sum(item.machine_id is None for item in known)
         links.add_metric(["pending"], pending)

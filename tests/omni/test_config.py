@@ -25,6 +25,12 @@ def test_what_is_told_to_children_is_what_they_read() -> None:
         ("OMNI_LISTEN", "host:port"),
         ("OMNI_LISTEN", "host:70000"),
         ("OMNI_LOG", "loud"),
+        ("OMNI_GATEWAY_NAME", "-one"),
+        ("OMNI_GATEWAY_NAME", "one two"),
+        ("OMNI_INTERNAL", "8444"),
+        ("OMNI_PROBE", "host"),
+        ("OMNI_WEB", "10.0.0.1"),
+        ("OMNI_TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
 )
 def test_errors_name_value_and_remedy(variable: str, value: str) -> None:
@@ -60,3 +66,20 @@ def test_sockets_of_a_deep_folder_still_fit() -> None:
 def test_where_people_and_machines_reach_it(settings: dict[str, str], url: str, host: str) -> None:
     config = Config(**settings)
     assert (config.public_url, config.machine_host) == (url, host)
+
+
+def test_what_several_processes_are_told() -> None:
+    config = Config.from_env(
+        {
+            "OMNI_INTERNAL": "0.0.0.0:8444",
+            "OMNI_WEB": "10.0.0.31:8444, [fd00::32]:8444",
+            "OMNI_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1",
+            "OMNI_KEYS": "/etc/omni/keys",
+        }
+    )
+    host, port = split_address(config.internal_address)
+    assert (host != "0.0.0.0", port) == (True, 8444)  # told to other hosts
+    assert config.web_addresses == ["10.0.0.31:8444", "[fd00::32]:8444"]
+    assert config.trusted_networks == ["10.0.0.0/8", "192.0.2.1"]
+    assert (config.key_folder, config.kek) == (Path("/etc/omni/keys"), Path("/etc/omni/keys/kek"))
+    assert Config.from_env({}).internal_address == ""
