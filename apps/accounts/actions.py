@@ -133,7 +133,7 @@ def update_member(actor: Actor, membership: Membership, role: str) -> None:
     _check_role(actor, role)
     _check_role(actor, membership.role)
     if role != "owner":
-        _keep_an_owner(membership)
+        keep_an_owner(membership)
     before, membership.role = membership.role, role
     membership.save(update_fields=["role"])
     record(actor, "member.update", "member", membership.id, membership.user.email, before=before, after=role)
@@ -144,7 +144,7 @@ def remove_member(actor: Actor, membership: Membership) -> None:
     """End a membership, and with it every token of that person here. Raises `Denied`, `ValidationError`."""
     check(actor, "member.remove", membership.user.email)
     _check_role(actor, membership.role)
-    _keep_an_owner(membership)
+    keep_an_owner(membership)
     ApiToken.objects.filter(user=membership.user, revoked_at=None).update(revoked_at=timezone.now())
     record(actor, "member.remove", "member", membership.id, membership.user.email, role=membership.role)
     changed("member", membership.id, actor.organisation_id)
@@ -244,7 +244,8 @@ def _check_role(actor: Actor, role: str) -> None:
         raise ValidationError(f"{actor.name} is {actor.role} and cannot give, change or take the role {role}")
 
 
-def _keep_an_owner(membership: Membership) -> None:
+def keep_an_owner(membership: Membership) -> None:
+    """Raise `ValidationError` for the last owner of the organisation; of two who go at once, one stays."""
     owners = Membership.objects.select_for_update().filter(role="owner")
     if membership.role == "owner" and len(owners) == 1:
         raise ValidationError(f"{membership.user.email} is the last owner; make somebody else an owner first")

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from apps.access.actor import Actor
 from apps.access.check import check
-from apps.accounts.actions import _keep_an_owner, create_organisation
+from apps.accounts.actions import create_organisation, keep_an_owner
 from apps.accounts.models import ApiToken, Membership, User
 from apps.audit.actions import record
 from apps.reconcile.outbox import changed
@@ -33,7 +33,7 @@ def leave(actor: Actor) -> None:
     """End one's own membership, and one's API tokens here with it. Raises `Denied`; the last owner cannot leave."""
     check(actor, "organisation.leave")
     membership = Membership.objects.select_related("user").get(user_id=actor.id)
-    _keep_an_owner(membership)
+    keep_an_owner(membership)
     ApiToken.objects.filter(user_id=actor.id, revoked_at=None).update(revoked_at=timezone.now())
     record(actor, "organisation.leave", "member", membership.id, membership.user.email, role=membership.role)
     changed("member", membership.id, actor.organisation_id)

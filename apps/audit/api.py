@@ -13,8 +13,8 @@ from rest_framework.exceptions import ValidationError
 from apps.api.base import TenantRequest, TenantViewSet
 from apps.api.routing import TenantRouter
 from apps.audit import files, queries
+from apps.audit.filters import AuditFilter
 from apps.audit.models import AuditRecord
-from apps.audit.queries import AuditFilter
 
 router = TenantRouter()
 

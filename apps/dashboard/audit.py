@@ -12,8 +12,8 @@ from django.urls import reverse
 from apps.access.check import allowed
 from apps.access.verbs import VERBS
 from apps.audit import files, queries
+from apps.audit.filters import AuditFilter
 from apps.audit.models import AuditRecord
-from apps.audit.queries import AuditFilter
 from apps.dashboard.page import PageRequest, page, show
 from apps.reconcile.conditions import Shown, State
 
