@@ -39,7 +39,9 @@ class FleetSerializer(serializers.Serializer[Any]):
 
 
 class HitSerializer(serializers.Serializer[Any]):
-    kind = serializers.CharField(help_text="page, act, cluster, machine, join-token, member, organisation or audit")
+    kind = serializers.CharField(
+        help_text="page, act, cluster, machine, agent, join-token, member, organisation or audit"
+    )
     name = serializers.CharField()
     detail = serializers.CharField()
     page = serializers.CharField(help_text="Address of its page.")

@@ -220,7 +220,8 @@ def _silent_machines(look: _Look, known: set[str]) -> Iterator[Item]:
 def _agents(look: _Look) -> Iterator[Item]:
     """Agents that went silent, with how many machines they leave behind."""
     since = look.now - machine_states.STALE_AFTER
-    silent = Agent.objects.filter(observation__connected=False, observation__connected_changed_at__lt=since)
+    silent = Agent.objects.filter(removed_at=None, observation__connected=False)
+    silent = silent.filter(observation__connected_changed_at__lt=since)
     behind = Count("targets__machine", distinct=True)
     for agent in silent.select_related("observation").annotate(behind=behind).filter(behind__gt=0).order_by("name"):
         yield Item(
@@ -232,14 +233,15 @@ def _agents(look: _Look) -> Iterator[Item]:
             since=agent.observation.connected_changed_at,
             kind="agent",
             name=agent.name,
-            page=look.page("machines", query="q=state%3Doff"),
-            act="Show machines",
+            page=look.page("agent", agent.name),
+            act="Open agent",
         )
 
 
 def _found(look: _Look) -> Iterator[Item]:
-    """Machines that agents found by scanning and nobody accepted yet, by agent."""
-    found = AgentTarget.objects.filter(named=False, machine__isnull=True).exclude(uuid="")
+    """Machines in maintenance mode that agents found and nobody accepted yet, by agent."""
+    found = AgentTarget.objects.filter(api_mode="maintenance", machine=None, problem="")
+    found = found.filter(agent__observation__connected=True, agent__removed_at=None)
     by_agent = found.values_list("agent__name").annotate(number=Count("id"), first=Min("created_at"))
     for name, number, first in by_agent.order_by("agent__name"):
         yield Item(
@@ -250,7 +252,7 @@ def _found(look: _Look) -> Iterator[Item]:
             since=first,
             kind="agent",
             name=name,
-            page=look.page("machines"),
+            page=look.page("agent", name),
             act="Look at them",
         )
 

@@ -20,7 +20,7 @@ from apps.clusters import states as cluster_states
 from apps.clusters.models import Cluster
 from apps.machines import queries as machines
 from apps.machines import states as machine_states
-from apps.machines.models import JoinToken, Machine
+from apps.machines.models import Agent, JoinToken, Machine
 
 EACH = 6
 """Hits of one kind."""
@@ -62,6 +62,7 @@ PAGES: tuple[_Entry, ...] = (
     _Entry("Clusters", "kubernetes list", "clusters", "cluster.list", "cluster"),
     _Entry("Free machines", "unused idle", "machines", "machine.list", "machine", query="q=free%3Dyes+state%3Dfree"),
     _Entry("Machines not connected", "lost silent off", "machines", "machine.list", "machine", query="q=state%3Doff"),
+    _Entry("Agents", "tunnel jump host scan accept found", "agents", "agent.list", "swap"),
     _Entry("Join machines", "kernel arguments token add", "join", "join-token.list", "join", "act"),
     _Entry("New cluster", "create make template", "template", "template.sync", "plus", "act"),
     _Entry("Template editor", "yaml sync plan diff", "template", "template.validate", "template"),
@@ -83,6 +84,7 @@ def search(actor: Actor, slug: str, text: str, places: list[Place]) -> list[Hit]
     return [
         *_clusters(actor, slug, words),
         *_machines(actor, slug, words),
+        *_agents(actor, slug, words),
         *_join_tokens(actor, slug, words),
         *_members(actor, slug, words),
         *_pages(actor, slug, words),
@@ -150,6 +152,15 @@ def _fitting_machines(words: str) -> "QuerySet[Machine]":
     if ADDRESS.fullmatch(words):
         named |= Q(observation__addresses__icontains=words) | Q(link__address__icontains=words)
     return rows.filter(named)
+
+
+def _agents(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
+    if not allowed(actor, "agent.list"):
+        return
+    rows = Agent.objects.filter(name__icontains=words, removed_at=None).select_related("observation")
+    for agent in rows.order_by(_begins("name", words), "name")[:EACH]:
+        word = "connected" if agent.observation.connected else "silent"
+        yield Hit("agent", agent.name, f"agent, {word}", reverse("agent", args=[slug, agent.name]), "swap")
 
 
 def _join_tokens(actor: Actor, slug: str, words: str) -> Iterator[Hit]:

@@ -137,11 +137,12 @@ def test_machines_found_and_not_accepted(house: House) -> None:
         agent = Agent.new(name="ber-03", credential_hash=b"x" * 32)
         AgentObservation.new(agent=agent, connected=True, connected_changed_at=AGO)
         for number in range(2):
-            AgentTarget.new(agent=agent, address=f"10.0.0.{number}:50000", uuid=f"uuid-{number}")
+            AgentTarget.new(agent=agent, address=f"10.0.0.{number}:50000", uuid=f"u-{number}", api_mode="maintenance")
         AgentTarget.new(agent=agent, address="10.0.0.9:50000")  # did not answer
-        AgentTarget.new(agent=agent, address="10.0.0.8:50000", uuid="named", named=True)
+        AgentTarget.new(agent=agent, address="10.0.0.8:50000", uuid="x", api_mode="maintenance", problem="It is known.")
     (item,) = house.needs()
     assert (item.shape, item.title) == ("ask", "Agent ber-03 found 2 machines")
+    assert item.page == "/o/acme/agents/ber-03"
 
 
 def test_troubled_free_machines_by_condition(house: House) -> None:

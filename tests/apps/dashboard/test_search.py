@@ -86,7 +86,7 @@ def test_whatever_is_typed(filled: Organisation, actor: Callable[..., Actor], te
 def test_a_constant_number_of_queries(
     filled: Organisation, actor: Callable[..., Actor], django_assert_max_num_queries: Any
 ) -> None:
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         find(actor(), "osl")
 
 
