@@ -86,7 +86,7 @@ function onceInAWhile() {
 async function catchUp() {
   const list = document.getElementById("list");
   const whole = list !== null && !busy(list) && scrollY < 40;  // further down, rows that came later would go
-  if (whole) await refreshPart("#list");
+  if (whole) await refreshPart("#list", (part) => !busy(part));
   for (const el of document.querySelectorAll("[data-live]")) if (!whole || !el.closest("#list")) due.add(el.dataset.src);
   schedule();
 }

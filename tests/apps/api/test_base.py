@@ -106,7 +106,11 @@ def test_filters_and_search(api: Api, member: Callable[..., User]) -> None:
         "ada@example.com"
     ]
     assert [m["email"] for m in client.get(f"{ACME}/members", {"q": "ada"}).json()["items"]] == ["ada@example.com"]
-    assert client.get(f"{ACME}/api-tokens", {"q": "x"}).json()["errors"][0]["field"] == "q"
+    assert client.get(f"{ACME}/machine-classes", {"q": "x"}).json()["errors"][0]["field"] == "q"
+    assert [t["name"] for t in client.get(f"{ACME}/api-tokens", {"q": "TES"}).json()["items"]] == ["test"]
+    assert client.get(f"{ACME}/api-tokens", {"view": "ended"}).json()["items"] == []
+    assert client.get(f"{ACME}/api-tokens", {"view": "x"}).json()["errors"][0]["field"] == "view"
+    assert client.get(f"{ACME}/members", {"q": "a\0"}).json()["errors"][0]["field"] == "q"
 
 
 def test_if_match_protects_a_change(api: Api) -> None:

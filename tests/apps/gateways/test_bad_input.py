@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
+from apps.machines.history import log_lines
 from apps.machines.models import Machine
-from apps.machines.queries import log_lines
 from nodeagent.simulator.machine import Machine as SimulatedMachine
 from talos import siderolink
 from talos.gen.sidero import link_pb2

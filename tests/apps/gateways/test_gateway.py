@@ -6,8 +6,8 @@ import pytest
 
 from apps.audit.models import AuditRecord
 from apps.machines import actions
+from apps.machines.history import log_lines
 from apps.machines.models import JoinToken, Link, LogChunk, Machine, MachineEvent, MachineObservation
-from apps.machines.queries import log_lines
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
 from apps.tenants.threads import in_thread

@@ -115,11 +115,17 @@ def test_events_are_the_newest_first(desk: Desk, api: Api) -> None:
         )
     found = api("reader").get(f"{MACHINES}/{UUID}/events").json()
     assert [event["summary"] for event in found] == ["2", "1", "0"]
+    client, path = api("operator"), f"{MACHINES}/{UUID}/events"
+    assert [event["summary"] for event in client.get(path, {"after": found[2]["id"]}).json()] == ["2", "1"]
+    assert [event["summary"] for event in client.get(path, {"limit": 1, "kind": "PhaseEvent"}).json()] == ["2"]
+    assert client.get(path, {"q": "3"}).json() == []
+    for name, wrong in (("kind", "Party"), ("after", "x"), ("limit", "-1"), ("since", "soon")):
+        assert name in errors(client.get(path, {name: wrong}))
 
 
 def test_log_lines(desk: Desk, api: Api) -> None:
     link, _ = desk.joined()
-    lines = [b'{"msg":"one\\n","talos-level":"info","talos-time":"T"}', b"two"]
+    lines = [b'{"facility":"kern","msg":"one\\n","talos-level":"info","talos-time":"T"}', b"two"]
     desk.ask(
         lambda: LogChunk.new(
             machine_id=link.machine_id, first_line=41, lines=2, at=timezone.now(), data=zlib.compress(b"\n".join(lines))
@@ -127,13 +133,18 @@ def test_log_lines(desk: Desk, api: Api) -> None:
     )
     client, path = api("reader"), f"{MACHINES}/{UUID}/logs"
     assert client.get(path).json() == [
-        {"line": 41, "at": "T", "level": "info", "text": "one"},
-        {"line": 42, "at": "", "level": "", "text": "two"},
+        {"line": 41, "at": "T", "level": "info", "facility": "kern", "text": "one", "boot": False},
+        {"line": 42, "at": "", "level": "", "facility": "", "text": "two", "boot": False},
     ]
     assert [line["line"] for line in client.get(path, {"after": 41}).json()] == [42]
     assert [line["line"] for line in client.get(path, {"tail": 1}).json()] == [42]
-    assert client.get(path, {"after": 42}).json() == []
-    for name in ("tail", "after"):
+    nothing = client.get(path, {"after": 42})
+    assert (nothing.json(), nothing["Omni-Last-Line"]) == ([], "42")
+    assert client.get(path, {"q": "one"})["Omni-Last-Line"] == "42"
+    assert [line["line"] for line in client.get(path, {"before": 42}).json()] == [41]
+    for name, wrong in (("level", "loud"), ("since", "soon"), ("q", "a" * 201)):
+        assert name in errors(client.get(path, {name: wrong}))
+    for name in ("tail", "after", "before"):
         for wrong in ("-1", "x", "9" * 13, "1.5"):
             assert name in errors(client.get(path, {name: wrong}))
 
