@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 
 from apps.gateways.batcher import Batcher
 from apps.gateways.directory import Directory, Known

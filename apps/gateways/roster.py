@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 from django.db.models.functions import Now
 
 from apps.gateways.models import Gateway
