@@ -35,6 +35,10 @@ SCHEMATIC = "376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba"
 KINDS = ("cluster", "cluster-machine", "schematic")
 
 
+SLOW = 2
+"""Turns between a call that was answered and its effect."""
+
+
 def uuid_of(number: int) -> str:
     return f"11111111-2222-4333-8444-{number:012d}"
 
@@ -64,6 +68,8 @@ class FakeMachine:
     refuses: str = ""  # why it takes no config
     breaks: bool = False  # the next config keeps it from getting ready
     installed_version: str = ""
+    told: str = ""  # reboot or reset: heard, and not begun yet
+    begins: int = 0  # turns until it begins
     calls: list[str] = field(default_factory=list)
 
     @property
@@ -97,6 +103,10 @@ class FakeMachine:
 
     def count(self, call: str) -> int:
         return self.calls.count(call)
+
+    def tell(self, what: str) -> None:
+        """It answers, and goes on as it was for a little."""
+        self.told, self.begins = what, SLOW
 
     def restart(self) -> None:
         self.boot += 1
@@ -152,6 +162,10 @@ class World:
         self.now += timedelta(seconds=5)
         for machine in self.machines.values():
             machine.away = max(0, machine.away - 1)
+            if machine.begins:
+                machine.begins -= 1
+                if machine.begins == 0:
+                    self._begin(machine)
             if not machine.online or machine.away or not machine.secure:
                 continue
             members = self.etcd.get(machine.cluster)
@@ -159,6 +173,13 @@ class World:
                 members.add(machine.uuid)
             if members is not None and not machine.breaks:
                 machine.stage, machine.ready = "running", True
+
+    def _begin(self, machine: FakeMachine) -> None:
+        """What a machine was told comes over it."""
+        if machine.told == "reset":
+            self.etcd.get(machine.cluster, set()).discard(machine.uuid)
+            machine.config, machine.documents = None, []
+        machine.restart()
 
     def report(self) -> None:
         """Write what the gateway sees, and hint whoever depends on it."""
@@ -298,7 +319,7 @@ class FakeNode:
         self.world.strike("after upgrade")
 
     def reboot(self, secure: bool) -> None:
-        self._reach(secure, "reboot").restart()
+        self._reach(secure, "reboot").tell("reboot")
         self.world.strike("after reboot")
 
     def apply(self, config: bytes, secure: bool) -> bool:
@@ -335,8 +356,5 @@ class FakeNode:
         return tuple(EtcdMember(machine.member_id, machine.name) for machine in found)
 
     def reset(self, graceful: bool, version: str) -> None:
-        machine = self._reach(True, "reset")
-        self.world.etcd.get(machine.cluster, set()).discard(machine.uuid)
-        machine.config, machine.documents = None, []
-        machine.restart()
+        self._reach(True, "reset").tell("reset")
         self.world.strike("after reset")
