@@ -17,7 +17,8 @@ from weakref import WeakValueDictionary
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
-from apps.gateways.directory import Directory, Known
+from apps.gateways.directory import Known
+from apps.gateways.roster import LIFE, Roster
 from apps.machines import agents, targets
 from apps.machines.agents import AGENT_REMOVED, Enrolled
 from apps.machines.models import AgentTarget
@@ -78,17 +79,15 @@ class Agents:
 
     def __init__(
         self,
-        gateway: str,
-        directory: Directory,
+        roster: Roster,
         authorities: Callable[[UUID], Awaitable[dict[str, Credentials]]],
         arrived: Callable[[LinkRow], None],
-        runs: Callable[[str], bool],
     ) -> None:
-        """`gateway` is this one's name, `runs` tells whether another one runs. `authorities` gives what proves us to
-        each cluster of an organisation, by the cluster's id. `arrived` hears of each link that this gateway holds now.
+        """`authorities` gives what proves us to each cluster of an organisation, by the cluster's id; `arrived` hears
+        of each link that this gateway holds now.
         """
         self.server = AgentServer(self)
-        self._gateway, self._directory, self._runs = gateway, directory, runs
+        self._roster, self._running = roster, set(roster.live)
         self._authorities, self._arrived = authorities, arrived
         self._enrolled: dict[str, Enrolled] = {}
         self._connected: dict[str, _Connected] = {}
@@ -104,7 +103,7 @@ class Agents:
 
     async def start(self) -> None:
         """Take the links up that this gateway held before it was stopped; whoever reaches their machines takes them."""
-        for link in await in_thread(lambda: agents.start(self._gateway)):
+        for link in await in_thread(lambda: agents.start(self._roster.name)):
             self._arrived(link)
 
     async def run(self) -> None:
@@ -171,7 +170,7 @@ class Agents:
             self._withdraw(older)
         connected = self._connected[agent_id] = _Connected(self._enrolled[agent_id], hello)
         agent = connected.agent
-        self._note(agent, lambda: agents.note_connected(agent, hello, self._gateway))
+        self._note(agent, lambda: agents.note_connected(agent, hello, self._roster.name))
         self._spawn(self._check([connected]))  # it may have been turned away while it came in
 
     def disconnected(self, agent_id: str, reason: str) -> None:
@@ -180,7 +179,7 @@ class Agents:
         if connected is not None:
             self._withdraw(connected)
             agent = connected.agent
-            self._note(agent, lambda: agents.note_disconnected(agent, self._gateway, reason))
+            self._note(agent, lambda: agents.note_disconnected(agent, self._roster.name, reason))
 
     def found(self, agent_id: str, address: str) -> None:
         connected = self._connected[agent_id]
@@ -215,6 +214,18 @@ class Agents:
         """The link of a machine is held by another gateway now, or by none."""
         self._held.pop(machine_id, None)
         self._settle(machine_id)
+
+    def look_for_orphans(self) -> None:
+        """Who runs is known anew: what was at gateways that are gone is shared among the others."""
+        left, self._running = self._running - self._roster.live.keys(), set(self._roster.live)
+        if left:
+            self._spawn(self._inherit())
+
+    async def _inherit(self) -> None:
+        roster = self._roster
+        await asyncio.sleep(LIFE)  # until it is certain that they are gone
+        for link in await self._store(lambda: agents.inherit(roster.name, roster.runs, roster.heir)):
+            self._arrived(link)
 
     def removed(self, machine_id: UUID) -> None:
         """The machine was forgotten: what leads to it is looked at as if for the first time."""
@@ -287,13 +298,13 @@ class Agents:
             ways, held = self._ways.get(machine_id), self._held.get(machine_id)
             if ways and held is None:
                 organisation_id = ways[0].agent.organisation_id
-                hold = partial(agents.hold, organisation_id, machine_id, self._gateway, self._runs)
+                hold = partial(agents.hold, organisation_id, machine_id, self._roster.name, self._roster.runs)
                 if (link := await self._store(hold)) is not None:
                     self._held[machine_id] = organisation_id
                     self._arrived(link)
             elif not ways and held is not None:
                 del self._held[machine_id]
-                await self._store(lambda: agents.release(held, machine_id, self._gateway))
+                await self._store(lambda: agents.release(held, machine_id, self._roster.name))
 
     def _lead(self, way: Way, machine_id: UUID | None) -> None:
         if way.machine_id is not None:

@@ -81,7 +81,7 @@ async def run(settings: Settings) -> None:
     """Run the gateway until cancelled. Raises `NameTaken`."""
     directory, roster = Directory(), Roster(settings.name, settings.internal_address)
     engine = await open_engine(settings)
-    agents = Agents(roster.name, directory, authorities_of, lambda row: holding.seen(row, as_link(row)), roster.runs)
+    agents = Agents(roster, authorities_of, lambda row: holding.seen(row, as_link(row)))
     dialing = Dialing(engine, agents, directory, roster, settings.identity)
     batcher = Batcher(settings.dsn, directory, roster.name, lambda known: refused(known))
     sessions = Sessions(
@@ -109,6 +109,10 @@ async def run(settings: Settings) -> None:
             agents.heard(change.kind, str(change.id))
         elif change.kind in ("cluster", "cluster-machine", "machine"):
             balancers.look()
+
+    def others_changed() -> None:
+        holding.look_for_orphans()
+        agents.look_for_orphans()
 
     def missed() -> None:
         """What changed while nobody listened."""
@@ -156,7 +160,7 @@ async def run(settings: Settings) -> None:
         numbers = await metrics.serve(settings.run / "metrics.sock", engine, directory, monitor)
         ending.callback(numbers.close)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(roster.run(holding.look_for_orphans))
+            tasks.create_task(roster.run(others_changed))
             tasks.create_task(engine.watch())
             tasks.create_task(batcher.run())
             tasks.create_task(monitor.run())

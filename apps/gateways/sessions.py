@@ -10,6 +10,7 @@ from uuid import UUID
 
 from apps.gateways.batcher import Batcher
 from apps.gateways.directory import Directory, Known
+from apps.gateways.listening import Listening
 from apps.machines import actions
 from apps.machines.models import Link as LinkRow
 from apps.tenants.scope import tenant_scope
@@ -100,6 +101,7 @@ class Session:
         self._spoke = asyncio.Event()
         self._pause = FIRST_RETRY
         self._talk: asyncio.Timeout | None = None
+        self._listening = Listening(sessions.batcher)
         self.ended = asyncio.create_task(self._run())
 
     def poke(self) -> None:
@@ -199,7 +201,10 @@ class Session:
                 turn.close()
                 self._told(known, fields)
 
-            await follow(client, told)
+            following = follow(client, told)
+            if known.link.transport == LinkRow.AGENT:
+                following = self._listening.beside(following, client, known)
+            await following
 
     @contextlib.asynccontextmanager
     async def _turn(self, client: NodeClient) -> AsyncIterator[contextlib.ExitStack]:

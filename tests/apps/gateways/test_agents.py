@@ -9,12 +9,13 @@ from django.core.exceptions import ValidationError
 
 from apps.audit.models import AuditRecord
 from apps.gateways import agents as module
-from apps.gateways import monitor
-from apps.machines import actions, agents
-from apps.machines.models import Agent, AgentObservation, AgentTarget, JoinToken, Link, Machine
+from apps.gateways import listening, monitor
+from apps.machines import actions, agents, history
+from apps.machines.models import Agent, AgentObservation, AgentTarget, JoinToken, Link, Machine, MachineEvent
 from nodeagent import agent as program
 from nodeagent import dial
 from nodeagent.client import NodeClient
+from nodeagent.simulator import routing
 from nodeagent.simulator.boot import Boot, Next
 from nodeagent.tunnel.lookout import Lookout
 from talos import siderolink
@@ -38,6 +39,12 @@ def rename(boot: Boot, name: str) -> None:
     boot.put(types.HOSTNAME_STATUS, {"hostname": name})
 
 
+def stored_log(machine: Machine, text: str) -> list[str]:
+    """Kept lines of a machine's kernel log with a text."""
+    found = history.log(machine, history.LogFilter(text=text), 100)
+    return [item.line.text for item in found.lines]
+
+
 async def test_a_named_machine_appears_at_once(lab: Lab) -> None:
     net, token = network(), await lab.token()
     async with lab.gateway(), fleet(net) as machines, running_agent(lab, token, host(net)):
@@ -56,6 +63,11 @@ async def test_a_named_machine_appears_at_once(lab: Lab) -> None:
         assert (agent.observation.version, agent.observation.nodes) == ("0.0.0-test", [host(net)])
         verbs = await lab.ask(lambda: dict(AuditRecord.objects.values_list("verb", "actor_name")))
         assert (verbs["agent.enrol"], verbs["machine.join"]) == ("rack-7", "rack-7")
+        # what it says is read through its API, as it cannot call us
+        await lab.until(lambda: MachineEvent.objects.filter(machine=machine, kind="MachineStatusEvent").exists())
+        boot = await machines.machines[0].booted()
+        boot.kernel_log.talos("heard from afar")
+        await lab.until(lambda: stored_log(machine, "heard from afar"))
         # and whoever dials it by its address gets there
         path = lab.settings.run / "gateway.sock"
         async with NodeClient(lambda: dial.through(path, str(link.address), 50000), None) as client:
@@ -145,6 +157,49 @@ async def test_a_gateway_that_starts_without_the_agent_says_so(lab: Lab, monkeyp
         async with lab.gateway():
             await enrolled(lab, observation__connected=False)
             await lab.machine(before.uuid, lambda m: not m.observation.connected and not m.observation.reachable)
+
+
+async def test_what_a_machine_says_is_kept_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a connection that broke, a reboot, and a gateway that starts anew."""
+    net, token = network(), await lab.token()
+    async with fleet(net) as machines, running_agent(lab, token, host(net)):
+        first = await machines.machines[0].booted()
+        async with lab.gateway():
+            machine = await lab.machine(machines.machines[0].hardware.uuid, up)
+            first.kernel_log.talos("the first word")
+            await lab.until(lambda: stored_log(machine, "the first word"))
+            first.finish(Next.REBOOT)
+            second = await next_boot(machines.machines[0], first)
+            second.kernel_log.talos("the second word")
+            await lab.until(lambda: stored_log(machine, "the second word"))
+            assert len(await lab.ask(lambda: stored_log(machine, "the first word"))) == 1
+            started = await lab.ask(lambda: stored_log(machine, "boot sequence"))
+            events = await lab.ask(lambda: MachineEvent.objects.filter(machine=machine).count())
+        async with lab.gateway():
+            await lab.machine(machine.uuid, up)
+            second.kernel_log.talos("the third word")
+            await lab.until(lambda: stored_log(machine, "the third word"))
+            for word in ("the second word", "the third word"):
+                assert len(await lab.ask(lambda word=word: stored_log(machine, word))) == 1
+            assert await lab.ask(lambda: stored_log(machine, "boot sequence")) == started
+            assert await lab.ask(lambda: MachineEvent.objects.filter(machine=machine).count()) == events
+
+
+async def test_a_machine_that_falls_silent_is_noticed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its host answers no more, and no connection ends: what is asked of it tells."""
+    monkeypatch.setattr(listening, "ASK_AGAIN", 0.2)
+    monkeypatch.setattr("nodeagent.client.CALL", 0.5)
+    net, token = network(), await lab.token()
+    async with lab.gateway(), fleet(net) as machines, running_agent(lab, token, host(net)):
+        machine = await lab.machine(machines.machines[0].hardware.uuid, up)
+
+        async def silence(*_: object) -> None:
+            await asyncio.sleep(3600)
+
+        monkeypatch.setattr(routing, "unary", silence)
+        down = await lab.machine(machine.uuid, lambda m: not m.observation.reachable)
+        assert "took too long" in down.observation.error
+        monkeypatch.undo()
 
 
 async def test_revoking_its_token_ends_an_agent_while_it_carries_streams(lab: Lab) -> None:
