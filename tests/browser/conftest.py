@@ -114,7 +114,7 @@ def open_page(browser: Browser, address: str, session: Any) -> Iterator[Callable
 @pytest.fixture(scope="session")
 def api(installation: Installation, session: Any) -> Iterator[httpx.Client]:
     """REST as the owner."""
-    token = installation.command("admin", "token").stdout.strip()
+    token = installation.command("admin", "token", "--organisation", "acme").stdout.strip()
     with installation.client(headers={"Authorization": f"Bearer {token}"}) as client:
         client.base_url = client.base_url.join("/api/v1/organisations/acme/")
         yield client
