@@ -32,14 +32,14 @@ THERE = """
 
 @dataclass(frozen=True)
 class Joined:
-    """How `count` machines came: seconds since the first Provision call; seconds of processor; bytes of the server."""
+    """How `count` machines came: seconds since the first Provision call, seconds of processor, bytes of the server."""
 
     count: int
     median: float
     last: float
     cpu: float
     fleet_cpu: float
-    memory_before: int
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Bench:
         self._ending = ExitStack()
         self._thousand: tuple[Installation, Machines, Joined] | None = None
         self._clusters: dict[int, Ready] = {}
+        self._joined: dict[int, Joined] = {}
 
     def __enter__(self) -> Self:
         self._factory = self._ending.enter_context(Factory())
@@ -85,6 +86,13 @@ class Bench:
             with ExitStack() as ending:
                 yield self._join(count, ending)
 
+    def joined(self, count: int) -> Joined:
+        """How so many machines came, in this run."""
+        if count not in self._joined:
+            with self.machines(count):
+                pass
+        return self._joined[count]
+
     def clusters(self, count: int) -> Ready:
         """So many clusters made at once, on a server that is gone afterwards."""
         if count not in self._clusters:
@@ -96,11 +104,12 @@ class Bench:
     def _join(self, count: int, ending: ExitStack) -> tuple[Installation, Machines, Joined]:
         server = ending.enter_context(self.installation())
         machines = ending.enter_context(Machines(count, server.join_url(), self._factory.url))
-        cpu, fleet_cpu, memory = server.cpu(), machines.cpu(), server.memory()
+        cpu, fleet_cpu = server.cpu(), machines.cpu()
         machines.power_on()
         with server.database() as database:
             median, last = _arrivals(database, count)
-        joined = Joined(count, median, last, server.cpu() - cpu, machines.cpu() - fleet_cpu, memory)
+        joined = Joined(count, median, last, server.cpu() - cpu, machines.cpu() - fleet_cpu, server.memory())
+        self._joined[count] = joined
         return server, machines, joined
 
 

@@ -51,15 +51,14 @@ def _latencies(server: Installation, machines: Machines, count: int) -> list[flo
         reader = threading.Thread(target=_listen, args=(socket, heard), daemon=True)
         reader.start()
         changed: dict[str, float] = {}
-        for number in range(CHANGES):
+        for number, index in enumerate(source.sample(range(count), min(CHANGES, count))):  # each once: none overtakes
             name = f"bench-{number}"
-            changed[name] = machines.rename(source.randrange(count), name)
+            changed[name] = machines.rename(index, name)
             time.sleep(PAUSE)
         deadline = time.monotonic() + PATIENCE
-        while len(heard) < CHANGES and time.monotonic() < deadline:
+        while len(heard) < len(changed) and time.monotonic() < deadline:
             time.sleep(PAUSE)
-    late = PATIENCE  # one that was overtaken by the next change of its machine was seen with that
-    return [heard.get(name, began + late) - began for name, began in changed.items()]
+    return [heard.get(name, began + PATIENCE) - began for name, began in changed.items()]
 
 
 def _watch(server: Installation) -> ClientConnection:

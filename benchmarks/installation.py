@@ -90,11 +90,13 @@ class Installation:
             self._server = None
 
     def kill(self) -> None:
-        """End all of it as a loss of power would."""
+        """End all of it as a loss of power would; returns when nothing of it is left. Raises Late."""
         assert self._server is not None, "started"
+        members = {process.pid for process in processes.tree(self.pid)} - {self.pid}
         self._server.kill()
         self._server.wait()
         self._server = None
+        self.wait_for(lambda: not members & processes.living(), START_SECONDS, "all processes to be gone")
 
     def _answers(self) -> bool:
         assert self._server is not None, "started"

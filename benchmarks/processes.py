@@ -48,6 +48,11 @@ def tree(root: int) -> list[Process]:
     return [found[pid] for pid in wanted if pid in found]
 
 
+def living() -> set[int]:
+    """Ids of all processes that have not ended."""
+    return {process.pid for process in _all() if process.memory}
+
+
 def cpu(root: int) -> float:
     """Seconds of processor that a tree has used."""
     return sum(process.cpu for process in tree(root))

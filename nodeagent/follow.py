@@ -11,7 +11,7 @@ from nodeagent import errors, inventory
 from nodeagent.client import NodeClient
 from talos.resources import EventType, types
 
-GATHER = 0.25
+GATHER = 0.1
 """Seconds in which changes are gathered before fields are computed again."""
 
 RESOURCES = 10_000

@@ -22,7 +22,7 @@ from apps.gateways import bounds, rows
 from apps.gateways.directory import Directory, Known
 from nodeagent import eventtext
 
-INTERVAL = 0.15
+INTERVAL = 0.1
 """Seconds between writes."""
 
 RETRY = 1.0
