@@ -84,7 +84,10 @@ def reveal_join_token(actor: Actor, row: JoinToken) -> str:
 
 
 def revoke_join_token(actor: Actor, row: JoinToken) -> None:
-    """Let nobody in with this token any more; machines that joined stay. Raises ValidationError for the default."""
+    """Let nobody in with this token any more. Machines that joined stay; agents that came with it are turned away.
+
+    Raises ValidationError for the default token.
+    """
     check(actor, "join-token.revoke", row.name)
     if row.is_default:
         raise ValidationError(f"{row.name} is the default join token; make another token the default first.")

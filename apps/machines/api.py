@@ -310,7 +310,7 @@ class JoinTokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantV
     @extend_schema(request=None, responses=JoinTokenSerializer)
     @action(detail=True, methods=["post"])
     def revoke(self, request: TenantRequest, slug: str, id: str) -> Response:
-        """Let nobody in with it any more; machines that joined stay."""
+        """Let nobody in with it any more. Machines that joined stay; agents that came with it are turned away."""
         token = self.get_object()
         actions.revoke_join_token(request.actor, token)
         return Response(JoinTokenSerializer(token).data)

@@ -8,7 +8,7 @@ from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquer
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
-from apps.machines.models import JoinToken, Link, Machine, MachineObservation
+from apps.machines.models import Agent, JoinToken, Link, Machine, MachineObservation
 from apps.machines.selectors import parse_selector
 
 _FIELDS = {
@@ -156,15 +156,19 @@ def labels_of(machine: Machine) -> dict[str, str]:
 
 
 def join_tokens() -> QuerySet[JoinToken]:
-    """The join tokens of the organisation in scope, each with `machines` (how many are here now that came with it) and
-    `pending` (how many called with it and are not registered)."""
+    """The join tokens of the organisation in scope, each with `machines` (how many are here now that came with it),
+    `pending` (how many called with it and are not registered) and `agents` (how many it lets connect)."""
 
-    def counted(state: str) -> Coalesce:
-        links = Link.objects.filter(join_token=OuterRef("id"), state=state).order_by().values("join_token")
-        number = links.annotate(number=Count("id")).values("number")
+    def counted(rows: QuerySet[Any]) -> Coalesce:
+        mine = rows.filter(join_token=OuterRef("id")).order_by().values("join_token")
+        number = mine.annotate(number=Count("id")).values("number")
         return Coalesce(Subquery(number, output_field=IntegerField()), 0)
 
-    return JoinToken.objects.annotate(machines=counted(Link.ESTABLISHED), pending=counted(Link.PENDING))
+    return JoinToken.objects.annotate(
+        machines=counted(Link.objects.filter(state=Link.ESTABLISHED)),
+        pending=counted(Link.objects.filter(state=Link.PENDING)),
+        agents=counted(Agent.objects.filter(removed_at=None)),
+    )
 
 
 def search_join_tokens(rows: QuerySet[JoinToken], text: str) -> QuerySet[JoinToken]:

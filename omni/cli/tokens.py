@@ -115,7 +115,7 @@ def create_token(api: Api, name: str, days: int | None, is_default: bool, output
 @click.argument("name", metavar="NAME|ID", shell_complete=complete.join_tokens)
 @with_api
 def revoke_token(api: Api, name: str) -> None:
-    """Let nobody in with a token; who joined stays."""
+    """Let nobody in with a token. Machines that joined stay; agents that came with it are turned away."""
     api.post("join-tokens", _token(api, name)["id"], "revoke")
 
 

@@ -8,6 +8,8 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from apps.audit.models import AuditRecord
+from apps.clusters.credentials import store_secrets
+from apps.clusters.models import Cluster, ClusterMachine
 from apps.gateways import agents as module
 from apps.gateways import listening, monitor
 from apps.machines import actions, agents, history
@@ -22,7 +24,7 @@ from talos import siderolink
 from talos.resources import types
 from tests.apps.gateways.behind import enrolled, fleet, host, network, running_agent, target, up
 from tests.apps.gateways.lab import Lab
-from tests.nodeagent.simulator.bench import next_boot
+from tests.nodeagent.simulator.bench import bundle, config, next_boot
 
 
 @pytest.fixture(autouse=True)
@@ -268,6 +270,42 @@ async def test_another_machine_at_a_known_address_is_told_and_left_alone(lab: La
             await lab.machine(other.hardware.uuid, up)
         async with fleet(net):  # the first one is back, and known
             await lab.machine(machine.uuid, up)
+
+
+async def test_a_configured_machine_is_told_by_its_clusters_certificate(lab: Lab) -> None:
+    net, token = network(), await lab.token()
+    async with lab.gateway(), fleet(net, 2) as machines, running_agent(lab, token, host(net), name="one"):
+        mine, stranger = machines.machines
+        machine = await lab.machine(mine.hardware.uuid, up)
+        await lab.ask(lambda: give_to_cluster(machine))
+        for one in (mine, stranger):
+            assert one.listen_address
+            address = one.listen_address
+            async with NodeClient(lambda a=address: asyncio.open_connection(a, 50000), None) as client:  # type: ignore[misc]
+                await client.apply_configuration(config())
+        await lab.machine(machine.uuid, lambda m: m.observation.api_mode == "secure" and up(m))
+        async with running_agent(lab, token, host(net), host(net, 1), name="two"):
+            row = await target(lab, host(net), "two", api_mode="secure")
+            assert (row.machine_id, row.problem) == (machine.id, "")
+            other = await target(lab, host(net, 1), "two", api_mode="secure")
+            assert (other.machine_id, other.uuid) == (None, stranger.hardware.uuid)
+            assert "no machine" in other.problem
+            await lab.ask(lambda: ClusterMachine.objects.all().delete())
+            await lab.ask(lambda: Cluster.objects.all().delete())
+        async with running_agent(lab, token, host(net, 1), name="two"):
+            row = await target(lab, host(net, 1), "two", api_mode="foreign")
+            assert row.machine_id is None
+            assert "a configuration that is not ours" in row.problem
+
+
+def give_to_cluster(machine: Machine) -> None:
+    """Store a cluster that configured the machine."""
+    cluster = Cluster.new(
+        name="prod", kubernetes_version="1.33.0", talos_version="1.13.8", initial_talos_version="1.13.8",
+        balancer_port=10_000,
+    )  # fmt: skip
+    store_secrets(cluster, bundle())
+    ClusterMachine.new(cluster=cluster, machine=machine, role="controlplane", kubernetes_version="1.33.0")
 
 
 async def test_a_host_that_is_not_reached_is_said_to_be(lab: Lab) -> None:
