@@ -15,7 +15,6 @@ from nodeagent.ports import Link, ProvisionRequest
 from nodeagent.siderolink.tunnel import parse_tag
 from talos.siderolink import VIRTUAL_PORT
 
-
 REFUSED_FOR = 5.0
 """Seconds in which the database is not asked again about tokens that let nobody in."""
 
