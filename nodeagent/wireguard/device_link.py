@@ -1,7 +1,9 @@
 """Making and removing the network interface of a device engine, and the packet filter in front of it.
 
 Both kinds need NET_ADMIN. A machine reaches our own overlay address and there the ports we listen on, nothing else;
-nobody but its holder reaches that address from another interface; nothing is forwarded to or from the interface.
+nobody but its holder reaches that address from another interface; nothing is forwarded to or from the interface. Of
+this host only the engine connects to machines, not whoever else may open a socket here: in maintenance mode a machine
+obeys whoever comes over its link.
 """
 
 import asyncio
@@ -16,6 +18,9 @@ from nodeagent.wireguard.wg import key_text, run
 
 START_TIMEOUT = 5.0
 """Seconds that wireguard-go may take to open its control socket."""
+
+MARK = 0x6F6D6E69
+"""On sockets that connect to machines (SO_MARK); setting it takes NET_ADMIN."""
 
 CONTROL_SOCKETS = Path("/var/run/wireguard")
 
@@ -44,6 +49,12 @@ table inet {table(interface)} {{
     type filter hook forward priority filter; policy accept;
     iifname "{interface}" drop
     oifname "{interface}" drop
+  }}
+  chain output {{
+    type filter hook output priority filter; policy accept;
+    oifname != "{interface}" accept
+    meta l4proto != {{ tcp, ipv6-icmp }} drop
+    tcp flags & (syn | ack) == syn meta mark != {MARK} reject with tcp reset
   }}
 }}
 """

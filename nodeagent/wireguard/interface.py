@@ -256,18 +256,22 @@ class InterfaceEngine:
             address = peer[0]
             if address not in self._keys or (admit is not None and not admit(address)):
                 self._counters.connections_refused += 1
-                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # as if nobody listened
+                with contextlib.suppress(OSError), accepted:  # as if nobody listened
+                    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                continue
+            try:
+                transport, _ = await self._loop.connect_accepted_socket(factory, accepted)
+            except OSError:
                 accepted.close()
                 continue
-            with contextlib.suppress(OSError):
-                transport, _ = await self._loop.connect_accepted_socket(factory, accepted)
-                self._counters.connections_opened += 1
-                self._transports[address].add(transport)
+            self._counters.connections_opened += 1
+            self._transports[address].add(transport)
 
     def _socket(self) -> socket.socket:
         link = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
         link.setblocking(False)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._interface.encode())
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, device_link.MARK)
         return link
 
     async def close(self) -> None:

@@ -167,6 +167,15 @@ async def not_from_elsewhere(server: InterfaceEngine) -> None:
     raise AssertionError("the service answered a connection that no peer had sent")
 
 
+async def nobody_else_of_the_host_reaches_machines(server: InterfaceEngine) -> None:
+    engine = await machine(server)
+    await engine.serve(50000, echo)
+    await exchange(*await server.dial(MACHINE, 50000), 1000)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.to_thread(socket.create_connection, (MACHINE, 50000), 5)
+    await exchange(*await server.dial(MACHINE, 50000), 1000)
+
+
 async def machines_never_meet(server: InterfaceEngine) -> None:
     one, other = await machine(server), await machine(server, OTHER)
     await other.serve(50000, echo)
@@ -234,8 +243,9 @@ async def killed_process_is_noticed(server: InterfaceEngine) -> None:
 SCENARIOS = [
     function.__name__
     for function in (
-        udp, tunnel, from_tunnel_to_udp, only_our_ports, not_from_elsewhere, machines_never_meet,
-        removal_breaks_connections, one_address_one_key, restart, killed_process_is_noticed,
+        udp, tunnel, from_tunnel_to_udp, only_our_ports, not_from_elsewhere,
+        nobody_else_of_the_host_reaches_machines, machines_never_meet, removal_breaks_connections, one_address_one_key,
+        restart, killed_process_is_noticed,
     )
 ]  # fmt: skip
 
