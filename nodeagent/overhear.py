@@ -19,6 +19,9 @@ from talos.gen.machine import machine_pb2
 Events = Callable[[machine_pb2.Event], Awaitable[None]]
 Lines = Callable[[list[bytes]], Awaitable[None]]
 
+LINE_LIMIT = 16 * 1024
+"""Bytes of a line that are kept, as of one that a machine sends by itself."""
+
 _LINE = re.compile(rb"(\w+):\s*(\w+): \[([^\]]{20,40})\]: ?(.*)", re.DOTALL)
 _LEVELS = {"emerg": "error", "alert": "error", "crit": "error", "err": "error", "warning": "warn", "debug": "debug"}
 
@@ -69,15 +72,16 @@ async def _offered(stream: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
 
 def as_json(line: bytes) -> tuple[datetime | None, bytes]:
     """The time of a line of Dmesg (`kern:   info: [2026-01-02T03:04:05.678Z]: text`), and the line as JSON with what it
-    says. A line of another form is told as it is."""
-    match = _LINE.fullmatch(line.rstrip(b"\n"))
+    says. A line of another form is told as it is; of a long one its beginning, and always one line."""
+    line = line.rstrip(b"\n")[:LINE_LIMIT].replace(b"\n", b" ")
+    match = _LINE.fullmatch(line)
     if match is None:
-        return None, line.rstrip(b"\n")
+        return None, line
     facility, priority, stamp, text = (part.decode(errors="replace") for part in match.groups())
     try:
         at = datetime.fromisoformat(stamp)
     except ValueError:
-        return None, line.rstrip(b"\n")
+        return None, line
     fields = {
         "facility": facility,
         "msg": text,

@@ -29,13 +29,13 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 def moment(text: str, now: datetime) -> datetime:
     """The point in time that a text means. Raises ValueError with what would be right."""
-    if found := _SPAN.fullmatch(text):
-        return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
     try:
+        if found := _SPAN.fullmatch(text):
+            return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
         given = parse_datetime(text)
         if given is None and (day := parse_date(text)) is not None:
             given = datetime(day.year, day.month, day.day)  # noqa: DTZ001 (made aware below)
-    except ValueError:
+    except (ValueError, OverflowError):
         given = None
     if given is None:
         raise ValueError(f"“{text[:40]}” is no time; give 2026-11-24T02:00:00Z, 2026-11-24, or how long ago, like 24h")

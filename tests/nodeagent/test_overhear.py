@@ -4,13 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 
 import grpc
 import pytest
 
 from nodeagent import errors
-from nodeagent.overhear import Overhearing, as_json
+from nodeagent.overhear import LINE_LIMIT, Overhearing, as_json
 from nodeagent.simulator.kmsg import KernelLog
 from talos.gen.machine import machine_pb2
 
@@ -45,6 +44,14 @@ def test_levels(line: bytes, level: str) -> None:
 @pytest.mark.parametrize("line", [b"", b"no form at all", b"kern: info: [yesterday, at about noon]: x", b"\xff: \xff"])
 def test_other_lines_are_told_as_they_are(line: bytes) -> None:
     assert as_json(line) == (None, line)
+
+
+@pytest.mark.parametrize("head", [b"", b"kern: info: [2026-01-02T03:04:05.123456789Z]: "])
+def test_a_line_stays_one_line_of_bounded_length(head: bytes) -> None:
+    _, told = as_json(head + b"one\ntwo\n" + b"x" * (4 << 20))
+    assert b"one two" in told
+    assert b"\n" not in told
+    assert len(told) < LINE_LIMIT + 200
 
 
 class FakeClient:

@@ -55,7 +55,9 @@ def test_moments(text: str, moment: datetime) -> None:
     assert queries.moment(text, NOW) == moment
 
 
-@pytest.mark.parametrize("text", ["yesterday", "24", "-1h", "2026-13-01", "9999999h", "2026-11-23T25:00:00Z", "1h1m"])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "24", "-1h", "2026-13-01", "9999999h", "999999w", "2026-11-23T25:00:00Z", "1h1m"]
+)
 def test_what_is_no_moment(text: str) -> None:
     with pytest.raises(ValueError, match="is no time; give"):
         queries.moment(text, NOW)
