@@ -28,16 +28,20 @@ from nodeagent.client import API_PORT
 from nodeagent.dial import Stream
 from nodeagent.ports import AgentHello
 from nodeagent.probe import probe
+from nodeagent.siderolink.turns import Turns
 from nodeagent.tls import Credentials
 from nodeagent.tunnel.server import AgentServer
 
 T = TypeVar("T")
 
 AT_ONCE = 32
-"""Addresses that are looked at at the same time, of all agents."""
+"""Addresses that are looked at at the same time, of all agents; organisations take turns."""
 
 LOOK_AGAIN = 60.0
 """Seconds after which what leads to no machine is looked at again."""
+
+FIRST_LOOK_AGAIN = 1.0
+"""Seconds after which what did not answer is looked at again; twice as many each time: it may be starting."""
 
 GATHER = 0.2
 """Seconds in which changes of an agent are gathered before its targets are read."""
@@ -63,6 +67,8 @@ class Way:
     """The port of the machine's API accepted the last connection."""
     gone: bool = False
     looking: asyncio.Task[None] | None = None
+    silence: float = 0.0
+    """Seconds that were waited before the last look, while nothing answers."""
 
 
 @dataclass(eq=False)
@@ -72,6 +78,8 @@ class _Connected:
     agent: Enrolled
     hello: AgentHello
     ways: dict[str, Way] = field(default_factory=dict)
+    losing: dict[str, str] = field(default_factory=dict)
+    """Addresses that were lost, why, and that is not noted yet."""
 
 
 class Agents:
@@ -97,7 +105,7 @@ class Agents:
         self._held: dict[UUID, UUID] = {}
         """Machines whose link this gateway holds, and whose they are."""
         self._settles: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-        self._looks = asyncio.Semaphore(AT_ONCE)
+        self._looks = Turns(AT_ONCE)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed: set[str] = set()
 
@@ -162,6 +170,8 @@ class Agents:
 
     async def enrol(self, hello: AgentHello) -> str:
         agent = await in_thread(lambda: agents.enrol(hello))
+        async with self._notes.setdefault(agent.id, asyncio.Lock()):
+            pass  # who comes again and again is let in when all is noted of the last time
         self._enrolled[str(agent.id)] = agent
         return str(agent.id)
 
@@ -193,22 +203,32 @@ class Agents:
         connected = self._connected[agent_id]
         if (way := connected.ways.pop(address, None)) is not None:
             self._drop(way)
+        if address not in connected.losing:  # else it is about to be noted, with what is said last
+            self._spawn(self._lose(connected, address))
+        connected.losing[address] = reason
+
+    async def _lose(self, connected: _Connected, address: str) -> None:
         agent = connected.agent
-        self._note(agent, lambda: targets.note_lost(agent.organisation_id, agent.id, address, reason))
+        async with self._notes.setdefault(agent.id, asyncio.Lock()):
+            reason = connected.losing.pop(address)
+            await self._store(lambda: targets.note_lost(agent.organisation_id, agent.id, address, reason))
 
     # --- what other processes changed ---------------------------------------------------------------------------------
 
-    def heard(self, kind: str, object_id: str) -> None:
+    def heard(self, kind: str, object_id: str, organisation_id: UUID) -> None:
         """A change was committed somewhere."""
         if kind in ("join-token", AGENT_REMOVED):
-            self.check()
+            self.check(organisation_id)
         elif kind == "agent" and object_id in self._connected and object_id not in self._changed:
             self._changed.add(object_id)
             self._spawn(self._reload(object_id))
 
-    def check(self) -> None:
-        """Turn away who may not be connected any more."""
-        self._spawn(self._check(list(self._connected.values())))
+    def check(self, organisation_id: UUID | None = None) -> None:
+        """Turn away who may not be connected any more, of one organisation or of all."""
+        connected = self._connected.values()
+        asked = [one for one in connected if organisation_id in (None, one.agent.organisation_id)]
+        if asked:
+            self._spawn(self._check(asked))
 
     def link_changed(self, machine_id: UUID) -> None:
         """The link of a machine is held by another gateway now, or by none."""
@@ -262,7 +282,9 @@ class Agents:
     async def _looking(self, way: Way) -> None:
         agent = way.agent
         try:
-            async with self._looks:
+            async with self._looks.of(str(agent.organisation_id)):
+                if way.gone:
+                    return
                 found = await probe(
                     lambda: self.server.dial(str(agent.id), way.address, API_PORT),
                     lambda: self._authorities(agent.organisation_id),
@@ -276,10 +298,17 @@ class Agents:
             way.opens = found.opens
             if not way.gone and row is not None:
                 self._follow(way, row)
+                self._look_again(way, bool(found.mode))
         except DatabaseError as error:
             log.warning("what answers at %s cannot be looked up, trying again later: %s", way.address, error)
         finally:
             way.looking = None
+
+    def _look_again(self, way: Way, answered: bool) -> None:
+        """A machine that starts anew is found soon, one that is off costs next to nothing."""
+        way.silence = 0.0 if answered else min(max(2 * way.silence, FIRST_LOOK_AGAIN), LOOK_AGAIN)
+        if not answered:
+            asyncio.get_running_loop().call_later(way.silence, self._look, way)
 
     def _follow(self, way: Way, row: AgentTarget) -> None:
         """Let a way lead where its row says; not while there is a problem with it."""

@@ -106,7 +106,7 @@ async def run(settings: Settings) -> None:
                 holding.gone(known.link.id)
             agents.removed(change.id)
         elif change.kind in ("agent", AGENT_REMOVED, "join-token"):
-            agents.heard(change.kind, str(change.id))
+            agents.heard(change.kind, str(change.id), change.organisation)
         elif change.kind in ("cluster", "cluster-machine", "machine"):
             balancers.look()
 

@@ -3,6 +3,7 @@
 The gateway calls this from threads, one short transaction a call; actions of people are at the end.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -106,11 +107,17 @@ def _require_free(name: str) -> None:
 
 
 def not_welcome(agents: Iterable[tuple[UUID, UUID]]) -> dict[UUID, str]:
-    """Those of (organisation, agent) that may not be connected any more, each with the reason."""
-    reasons: dict[UUID, str] = {}
+    """Those of (organisation, agent) that may not be connected any more, each with the reason; a query for each
+    organisation."""
+    asked: defaultdict[UUID, list[UUID]] = defaultdict(list)
     for organisation_id, agent_id in agents:
+        asked[organisation_id].append(agent_id)
+    reasons: dict[UUID, str] = {}
+    for organisation_id, ids in asked.items():
         with tenant_scope(organisation_id):
-            agent = Agent.objects.select_related("join_token").filter(id=agent_id).first()
+            known = Agent.objects.select_related("join_token").in_bulk(ids)
+        for agent_id in ids:
+            agent = known.get(agent_id)
             if agent is None or agent.removed_at is not None:
                 reasons[agent_id] = REMOVED
             elif agent.join_token is None or agent.join_token.revoked_at is not None:

@@ -21,6 +21,8 @@ import grpc
 from nodeagent.caller import caller_of
 from nodeagent.dial import Stream
 from nodeagent.ports import AgentHello, AgentRefused, AgentRegistry
+from nodeagent.quiet import Quiet
+from nodeagent.siderolink.turns import Turns, origin
 from nodeagent.tunnel.carried import Carried, open_carried
 from nodeagent.tunnel.protocol import (
     ADDRESS_LIMIT,
@@ -45,7 +47,7 @@ OPENING_LIMIT = 128
 """Connections that one agent is asked for and has not answered yet."""
 
 AT_ONCE = 64
-"""Agents that are let in at the same time; the others wait their turn."""
+"""Agents that are let in at the same time; the others wait their turn, and sources take turns."""
 
 PACE, PAUSE = 64, 0.05
 """So many messages of one agent are taken, then it waits so many seconds: a flood costs its sender alone."""
@@ -132,7 +134,8 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
         self._sessions: dict[str, _Session] = {}
         self._opening: dict[bytes, _Opening] = {}
         self._asking: list[dict[str, str]] = []  # for each agent being let in: those dropped meanwhile
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE)
+        self._refusals = Quiet()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Answer agents on this gRPC server."""
@@ -230,12 +233,13 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
         dropped: dict[str, str] = {}
         self._asking.append(dropped)
         try:
-            async with self._turns:
+            async with self._turns.of(origin(hello.source)):
                 agent_id = await self._registry.enrol(hello)
             if agent_id in dropped:
                 raise AgentRefused("PERMISSION_DENIED", dropped[agent_id])
         except AgentRefused as refusal:
-            log.info("agent %r from %s refused: %s", hello.name, hello.source, refusal.text)
+            if self._refusals.left_out(f"{origin(hello.source)} {refusal.text}") is not None:
+                log.info("agent %r from %s refused: %s", hello.name, hello.source, refusal.text)
             await _refuse(context, grpc.StatusCode[refusal.code], refusal.text)
         except Exception:
             log.exception("letting agent %r in failed", hello.name)
