@@ -33,6 +33,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     try:
         while data := await reader.read(CHUNK):
             writer.write(data)
+            del data  # a connection may be idle for days
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()

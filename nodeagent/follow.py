@@ -9,7 +9,7 @@ import grpc
 
 from nodeagent import errors, inventory
 from nodeagent.client import NodeClient
-from talos.resources import EventType, types
+from talos.resources import EventType, ResourceType, types
 
 GATHER = 0.1
 """Seconds in which changes are gathered before fields are computed again."""
@@ -23,8 +23,7 @@ async def follow(client: NodeClient, told: Callable[[inventory.Fields], None]) -
 
     Never returns; raises `errors.NodeError` when a watch breaks. What the machine refuses to show is left out.
     """
-    present = await client.ids(types.RESOURCE_DEFINITION)  # a definition's id is the type's name in lower case
-    kinds = [kind for kind in inventory.WATCHED if kind.name.lower() in present]
+    kinds = await _present(client)
     specs: dict[str, dict[str, Any]] = {}
     changed: set[str] = set()
     timer: asyncio.TimerHandle | None = None
@@ -56,3 +55,9 @@ async def follow(client: NodeClient, told: Callable[[inventory.Fields], None]) -
     raise errors.from_status(
         client.name, "following its resources", grpc.StatusCode.UNIMPLEMENTED, "the machine shows none of them"
     )
+
+
+async def _present(client: NodeClient) -> list[ResourceType]:
+    """Those of `inventory.WATCHED` that this machine has: a definition's id is the type's name in lower case."""
+    defined = await client.ids(types.RESOURCE_DEFINITION)
+    return [kind for kind in inventory.WATCHED if kind.name.lower() in defined]

@@ -335,6 +335,7 @@ class _Link:
                 if not (data := await self._next()):
                     raise ConnectionResetError(f"{self.peer} closed the connection")
                 self.http2.receive(data)
+                del data  # the next may be long in coming
                 await self.flush()
         except OSError as error:  # of the connection, of TLS, of HTTP/2
             if isinstance(error, Http2Error):

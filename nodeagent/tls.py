@@ -33,6 +33,8 @@ PIECE = 4 * 1024
 CONNECT_TIMEOUT = 15.0
 """Seconds for opening the stream to a machine and the TLS handshake together."""
 
+_NOTHING = memoryview(b"")
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -105,7 +107,7 @@ class TlsStream:
     ) -> None:
         self._reader, self._writer = reader, writer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._unread = memoryview(b"")  # received, not yet given to TLS
+        self._unread = _NOTHING  # received, not yet given to TLS
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
@@ -184,7 +186,7 @@ class TlsStream:
         if not data:
             raise ConnectionResetError("the connection was closed during TLS")
         self._incoming.write(data[:PIECE])
-        self._unread = data[PIECE:]
+        self._unread = data[PIECE:] if len(data) > PIECE else _NOTHING
 
     async def _flush(self) -> None:
         if data := self._outgoing.read():

@@ -49,6 +49,8 @@ def _fit(column: models.Field[Any, Any], value: Any) -> Any:
 
 def text(value: str, limit: int) -> str:
     """A text that PostgreSQL stores: without NUL and unpaired surrogates, at most `limit` characters."""
+    if len(value) <= limit and value.isascii() and "\0" not in value:
+        return value  # nearly always: the very object, not another one beside it
     return value[:limit].replace("\0", "").encode("utf-8", "replace").decode()
 
 
