@@ -3,11 +3,15 @@
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 from apps.access.actor import ROLES, Actor
 from apps.accounts.actions import token_hash
@@ -20,10 +24,12 @@ USE_NOTED_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Identity:
-    """A person, with the token that speaks for them if there is one."""
+    """A person, with the token that speaks for them if there is one; or with the key of the session that does, where
+    nobody looks at that with each request."""
 
     user: User
     token: ApiToken | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,21 @@ def from_token(secret: str) -> Identity | None:
     return Identity(token.user, token) if token else None
 
 
+def from_scope(scope: dict[str, Any]) -> Identity | None:
+    """The person of a websocket; `actor_in` then sees when their session ends."""
+    user = scope.get("user")
+    return Identity(user, session=scope["session"].session_key or "") if isinstance(user, User) else None
+
+
+def _signed_in(user: User, session_key: str) -> bool:
+    """Whether a session still speaks for a person: not ended, not expired, and no new password since."""
+    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    now = User.objects.filter(id=user.id, is_active=True).first()
+    if now is None or session.get(SESSION_KEY) != str(now.pk):
+        return False
+    return constant_time_compare(session.get(HASH_SESSION_KEY, ""), now.get_session_auth_hash())
+
+
 def actor_in(identity: Identity, organisation_id: UUID, request_id: str, source: str) -> Actor | None:
     """What this identity is in an organisation now, or None if it has no place there.
 
@@ -58,6 +79,8 @@ def actor_in(identity: Identity, organisation_id: UUID, request_id: str, source:
     """
     token = identity.token
     if token and token.organisation_id != organisation_id:
+        return None
+    if identity.session is not None and not _signed_in(identity.user, identity.session):
         return None
     with tenant_scope(organisation_id):
         membership = Membership.objects.filter(user=identity.user, user__is_active=True).first()

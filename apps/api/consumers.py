@@ -3,7 +3,7 @@
 Messages: `{"type": "snapshot", "first", "last", "items"}`, one or more, at the beginning and whenever changes may have
 been missed (`first` means: forget what you had); then `{"type": "changed", "items"}` and `{"type": "removed", "ids"}`.
 Filters are those of the list. An object that no longer matches them counts as removed. Close codes: 4401 not signed in,
-4403 not allowed (any more), 4404 no such list, 4400 a filter is wrong.
+4403 not allowed (any more), 4404 no such list, 4400 a filter is wrong, 1013 the database is away: try again.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from uuid import UUID
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import Error as DatabaseError
 from django.http import HttpRequest, QueryDict
 from django.urls import path
 from rest_framework.exceptions import ValidationError
@@ -24,8 +25,7 @@ from rest_framework.utils.encoders import JSONEncoder
 from apps.access.actor import Actor
 from apps.access.check import Denied, check
 from apps.accounts.authentication import bearer
-from apps.accounts.identity import Identity, actor_in, from_token, new_request_id, organisation_by_slug
-from apps.accounts.models import User
+from apps.accounts.identity import Identity, actor_in, from_scope, from_token, new_request_id, organisation_by_slug
 from apps.api.base import TenantViewSet
 from apps.api.registry import watched
 from apps.reconcile.changes import EVERYBODY, group
@@ -35,6 +35,8 @@ from apps.tenants.threads import in_thread
 COLLECT_SECONDS = 0.05  # changes that come together are read together
 RECHECK_SECONDS = 15.0  # the right to watch is looked at with every change, and at least so often
 CHUNK = 500
+
+TRY_AGAIN = 1013
 
 T = TypeVar("T")
 
@@ -117,6 +119,8 @@ class WatchConsumer(AsyncWebsocketConsumer):
                     await self._send_changes()
         except Refused as refusal:
             await self._refuse(refusal)
+        except DatabaseError:
+            await self.close(TRY_AGAIN)
 
     async def _snapshot(self) -> None:
         after, first = None, True
@@ -218,11 +222,8 @@ def _identity(scope: dict[str, Any]) -> Identity | None:
     secret = bearer(header)
     if secret is not None:
         return from_token(secret)
-    user = scope.get("user")
-    if not isinstance(user, User):
-        return None
-    user = User.objects.filter(pk=user.pk, is_active=True).first()
-    return Identity(user) if user else None
+    identity = from_scope(scope)
+    return identity if identity and identity.user.is_active else None
 
 
 websocket_urlpatterns = [

@@ -7,12 +7,12 @@ from urllib.parse import parse_qs
 
 from channels.auth import AuthMiddlewareStack
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.db import Error as DatabaseError
 from django.urls import path
 
 from apps.access.check import allowed
-from apps.accounts.identity import Identity, actor_in, new_request_id, organisation_by_slug
-from apps.accounts.models import User
-from apps.dashboard.tails import EventTail, LogTail
+from apps.accounts.identity import actor_in, from_scope, new_request_id, organisation_by_slug
+from apps.dashboard.tails import LOST, NOT_ALLOWED, EventTail, LogTail
 from apps.reconcile.changes import EVERYBODY, group
 from apps.tenants.threads import in_thread
 
@@ -31,9 +31,6 @@ KINDS = {
 
 RECHECK_SECONDS = 60.0
 """The right to listen is looked at whenever a member of the organisation changes, and at least so often."""
-
-NOT_ALLOWED, LOST = 4403, 4000
-"""Close codes: not allowed (any more); changes may have been missed, a new connection makes the page look again."""
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
@@ -78,14 +75,18 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def _recheck(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
-            if not await self._may_listen():
-                await self.close(code=NOT_ALLOWED)
+            try:
+                allowed = await self._may_listen()
+            except DatabaseError:
+                return await self.close(code=LOST)  # nobody listens whose right is not known
+            if not allowed:
+                return await self.close(code=NOT_ALLOWED)
 
     async def _may_listen(self) -> bool:
-        organisation_id, user = self.organisation_id, self.scope["user"]
-        if organisation_id is None or not isinstance(user, User):
+        organisation_id, identity = self.organisation_id, from_scope(self.scope)
+        if organisation_id is None or identity is None:
             return False
-        actor = await in_thread(lambda: actor_in(Identity(user), organisation_id, new_request_id(), ""))
+        actor = await in_thread(lambda: actor_in(identity, organisation_id, new_request_id(), ""))
         return actor is not None and all(kind in KINDS and allowed(actor, KINDS[kind]) for kind in self.kinds)
 
 

@@ -14,12 +14,12 @@ from uuid import UUID
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.core.exceptions import ValidationError
+from django.db import Error as DatabaseError
 from django.template.loader import render_to_string
 from django.utils import timezone
 
 from apps.access.check import allowed
-from apps.accounts.identity import Identity, actor_in, new_request_id, organisation_by_slug
-from apps.accounts.models import User
+from apps.accounts.identity import actor_in, from_scope, new_request_id, organisation_by_slug
 from apps.dashboard.history_parts import LINES, event_rows, line_rows
 from apps.machines.history import EventFilter, LogFilter, events, log
 from apps.machines.models import Machine
@@ -33,8 +33,9 @@ PACE = 0.25
 RECHECK_SECONDS = 60.0
 """The right to listen is looked at before each message, and at least so often."""
 
-WRONG, NOT_ALLOWED, GONE = 4400, 4403, 4404
-"""Close codes: a filter is wrong; not allowed (any more); there is no such machine (any more)."""
+WRONG, NOT_ALLOWED, GONE, LOST = 4400, 4403, 4404, 4000
+"""Close codes: a filter is wrong; not allowed (any more); there is no such machine (any more); the database is away, a
+new connection goes on."""
 
 
 class Refused(Exception):
@@ -118,6 +119,8 @@ class Tail(AsyncWebsocketConsumer):
                         await self.wake.wait()
         except Refused as refusal:
             await self.close(code=refusal.code)
+        except DatabaseError:
+            await self.close(code=LOST)
 
     def _find(self) -> None:
         route = self.scope["url_route"]["kwargs"]
@@ -131,10 +134,10 @@ class Tail(AsyncWebsocketConsumer):
         self.machine_id: UUID = machine.id
 
     def _check(self) -> None:
-        user = self.scope["user"]
-        if self.organisation_id is None or not isinstance(user, User):
+        identity = from_scope(self.scope)
+        if self.organisation_id is None or identity is None:
             raise Refused(NOT_ALLOWED)
-        actor = actor_in(Identity(user), self.organisation_id, new_request_id(), "")
+        actor = actor_in(identity, self.organisation_id, new_request_id(), "")
         if actor is None or not allowed(actor, self.verb):
             raise Refused(NOT_ALLOWED)
 

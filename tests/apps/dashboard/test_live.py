@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from channels.layers import get_channel_layer
+from django.contrib.sessions.models import Session
+from django.db import OperationalError
 from django.test import Client
 
 from apps.access.actor import Actor
 from apps.accounts import actions
 from apps.accounts.models import Membership, User
+from apps.dashboard import consumers
 from apps.reconcile import changes
 from apps.reconcile.outbox import changed
 from apps.tenants.ids import uuid7
@@ -123,3 +126,25 @@ async def test_after_a_lost_connection_the_page_connects_anew(
     await layer.group_send(changes.EVERYBODY, {"type": "changes.lost"})
     assert (await socket.receive_output(10))["code"] == 4000
     await socket.disconnect()
+
+
+async def test_it_ends_with_the_session(
+    relayed: None, member: Callable[..., User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.1)
+    socket = await listen(await in_thread(lambda: member("reader")), "kinds=machine")
+    await in_thread(Session.objects.all().delete)
+    assert (await socket.receive_output(10))["code"] == 4403
+
+
+async def test_nobody_listens_whose_right_is_not_known(
+    relayed: None, member: Callable[..., User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.5)
+    socket = await listen(await in_thread(lambda: member("reader")), "kinds=machine")
+
+    def away(*_: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(consumers, "actor_in", away)
+    assert (await socket.receive_output(10))["code"] == 4000

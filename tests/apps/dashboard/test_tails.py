@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
@@ -222,3 +224,36 @@ async def test_it_ends_with_the_right_and_with_the_machine(
 
     await in_thread(forget)
     assert (await gone.receive_output(10))["code"] == 4404
+
+
+@pytest.mark.parametrize("how", ["signed out", "new password"])
+async def test_it_ends_with_the_session(machine: Machine, member: Callable[..., User], how: str) -> None:
+    user = await in_thread(lambda: member("reader"))
+    socket = await listen(user)
+    await part(socket)
+
+    def end() -> None:
+        if how == "signed out":
+            Session.objects.all().delete()
+        else:
+            user.set_password("another one")
+            user.save()
+
+    await in_thread(end)
+    await log(machine, "not for those who are signed out")
+    assert (await socket.receive_output(10))["code"] == 4403
+
+
+async def test_it_is_closed_while_the_database_is_away(
+    machine: Machine, member: Callable[..., User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the page connects again, and does not wait for what never comes."""
+    socket = await listen(await in_thread(lambda: member("reader")))
+    await part(socket)
+
+    def away(*_: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(tails, "actor_in", away)
+    await log(machine, "unread")
+    assert (await socket.receive_output(10))["code"] == 4000
