@@ -244,7 +244,7 @@ class Agents:
     async def _inherit(self) -> None:
         roster = self._roster
         await asyncio.sleep(LIFE)  # until it is certain that they are gone
-        for link in await self._store(lambda: agents.inherit(roster.name, roster.runs, roster.heir)):
+        for link in await self._store(lambda: agents.inherit(roster.name, roster.gone, roster.heir)):
             self._arrived(link)
 
     def removed(self, machine_id: UUID) -> None:
@@ -327,7 +327,7 @@ class Agents:
             ways, held = self._ways.get(machine_id), self._held.get(machine_id)
             if ways and held is None:
                 organisation_id = ways[0].agent.organisation_id
-                hold = partial(agents.hold, organisation_id, machine_id, self._roster.name, self._roster.runs)
+                hold = partial(agents.hold, organisation_id, machine_id, self._roster.name, self._roster.gone)
                 if (link := await self._store(hold)) is not None:
                     self._held[machine_id] = organisation_id
                     self._arrived(link)

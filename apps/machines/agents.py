@@ -167,20 +167,20 @@ def start(gateway: str) -> list[Link]:
     return links
 
 
-def inherit(gateway: str, runs: Callable[[str], bool], heir: Callable[[str], str]) -> list[Link]:
-    """Take over what was at gateways that do not run any more: their agents are away, and this gateway's share of their
-    agent links is held here until somebody reaches the machines. The links."""
+def inherit(gateway: str, gone: Callable[[str], bool], heir: Callable[[str], str]) -> list[Link]:
+    """Take over what was at gateways that are gone for certain: their agents are away, and this gateway's share of
+    their agent links is held here until somebody reaches the machines. The links."""
     links: list[Link] = []
     for organisation_id in lookups.organisations():
         with tenant_scope(organisation_id):
             for observed in AgentObservation.objects.filter(connected=True):
-                if not runs(observed.gateway):
+                if gone(observed.gateway):
                     observed.connected, observed.connected_changed_at = False, timezone.now()
                     observed.problem = f"gateway {observed.gateway} stopped"
                     observed.save(update_fields=["connected", "connected_changed_at", "problem"])
                     changed("agent", observed.agent_id, organisation_id)
             for link in Link.objects.select_for_update().filter(transport=Link.AGENT).exclude(gateway=gateway):
-                if not runs(link.gateway) and heir(str(link.id)) == gateway:
+                if gone(link.gateway) and heir(str(link.id)) == gateway:
                     link.gateway, link.alive = gateway, False
                     link.save(update_fields=["gateway", "alive"])
                     holders.tell(link.id, organisation_id, gateway)
@@ -188,11 +188,12 @@ def inherit(gateway: str, runs: Callable[[str], bool], heir: Callable[[str], str
     return links
 
 
-def hold(organisation_id: UUID, machine_id: UUID, gateway: str, runs: Callable[[str], bool]) -> Link | None:
-    """Hold the agent link of a machine at a gateway that reaches it; None while another one that runs holds it."""
+def hold(organisation_id: UUID, machine_id: UUID, gateway: str, gone: Callable[[str], bool]) -> Link | None:
+    """Hold the agent link of a machine at a gateway that reaches it; None while another one holds it that is not gone
+    for certain."""
     with tenant_scope(organisation_id):
         link = Link.objects.select_for_update().filter(machine_id=machine_id, transport=Link.AGENT).first()
-        if link is None or (link.gateway != gateway and link.alive and runs(link.gateway)):
+        if link is None or (link.gateway != gateway and link.alive and not gone(link.gateway)):
             return None
         if (link.gateway, link.alive) != (gateway, True):
             link.gateway, link.alive = gateway, True

@@ -11,7 +11,7 @@ from nodeagent.simulator.fleet import Fleet, FleetOptions
 from nodeagent.simulator.image import Image
 from nodeagent.tunnel.protocol import Scope
 from nodeagent.tunnel.reach import Address, Trust, Way
-from tests.apps.gateways.lab import FAST, HOST, Lab
+from tests.apps.gateways.lab import FAST, Lab
 
 _networks = (str(ip_address("127.91.0.0") + 16 * number) for number in range(4000))
 
@@ -36,7 +36,7 @@ async def running_agent(
     lab: Lab, token: str, *nodes: str, name: str = "rack-7", scan: tuple[str, ...] = ()
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A real agent, until the block ends or its task is cancelled, which is its death. Its state stays in the lab."""
-    way = Way(Address.parse(f"grpc://{HOST}:{lab.settings.port}"), Trust(), None)
+    way = Way(Address.parse(f"grpc://{lab.settings.host}:{lab.settings.port}"), Trust(), None)
     state = lab.settings.certificate.parent / f"agent-{name}"
     options = agent.Options(way, name, token, Scope(nodes, scan), state, "0.0.0-test")
     running = asyncio.create_task(agent.run(options, asyncio.Event()))

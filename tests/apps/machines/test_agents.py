@@ -247,7 +247,7 @@ def test_one_gateway_holds_the_link(desk: Desk) -> None:
     assert machine_id is not None
 
     def hold(gateway: str, *running: str) -> bool:
-        return agents.hold(organisation_id, machine_id, gateway, running.__contains__) is not None
+        return agents.hold(organisation_id, machine_id, gateway, lambda name: name not in running) is not None
 
     assert hold("g1", "g2")
     assert not hold("g2", "g1")
@@ -267,10 +267,10 @@ def test_what_was_at_a_gateway_that_is_gone_is_shared(desk: Desk) -> None:
     agents.note_connected(agent, hello(None), "g1")
     machine_id = note(agent).machine_id
     assert machine_id is not None
-    assert agents.hold(desk.organisation.id, machine_id, "g1", lambda name: False)
-    assert agents.inherit("g2", lambda name: True, lambda link_id: "g2") == []
-    assert agents.inherit("g3", lambda name: False, lambda link_id: "g2") == []
-    [link] = agents.inherit("g2", lambda name: name == "g2", lambda link_id: "g2")
+    assert agents.hold(desk.organisation.id, machine_id, "g1", lambda name: True)
+    assert agents.inherit("g2", lambda name: False, lambda link_id: "g2") == []
+    assert agents.inherit("g3", lambda name: True, lambda link_id: "g2") == []
+    [link] = agents.inherit("g2", lambda name: name != "g2", lambda link_id: "g2")
     assert (link.gateway, link.alive) == ("g2", False)
     observed = desk.ask(lambda: Agent.objects.get().observation)
     assert (observed.connected, observed.problem) == (False, "gateway g1 stopped")
