@@ -62,9 +62,14 @@ def listed_clusters() -> Any:
     )
 
 
+def wanted_machines(cluster: Any) -> int:
+    """How many machines a cluster has or shall have."""
+    return max(cluster.machines_wanted, cluster.machines_total)
+
+
 def row_of(cluster: Any) -> Row:
     """What the list shows of a cluster that comes from `listed_clusters`."""
-    wanted = max(cluster.machines_wanted, cluster.machines_total)
+    wanted = wanted_machines(cluster)
     ready, silent = cluster.machines_ready, cluster.machines_total - cluster.machines_connected
     parts: list[tuple[State, int]] = [
         ("ok", ready),
@@ -183,6 +188,7 @@ def _overview(request: PageRequest, cluster: Any) -> dict[str, Any]:
         "creating": status is None or (status.ready_at is None and cluster.deleting_at is None),
         "steps": steps,
         "done": sum(step["state"] == "ok" for step in steps),
+        "wanted": wanted_machines(cluster),
         "sets": _sets(cluster),
         "etcd": _etcd(cluster),
         "can_export": allowed(request.actor, "template.export"),

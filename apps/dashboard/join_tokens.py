@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from django.contrib import messages
@@ -23,6 +24,8 @@ from apps.reconcile.conditions import Shown
 ROWS = 50
 
 PENDING_SHOWN = 20
+
+REFUSED = Shown("bad", "Refused", "Its token is over.")
 
 KEEP = "keep"
 """The choice of an expiry that changes nothing."""
@@ -75,7 +78,7 @@ def join_token(request: PageRequest, token_id: str) -> HttpResponse:
     more = start + len(window)
     context: dict[str, Any] = {
         "machines": [row_of(machine) for machine in window],
-        "more": more if more < token.machines else 0,
+        "more": urlencode({"from": more}) if more < token.machines else "",
         "row": _row(token),
         "token": token,
         "organisation": request.organisation,
@@ -84,12 +87,13 @@ def join_token(request: PageRequest, token_id: str) -> HttpResponse:
         return render(request, "people/join_token_machines.html", context)
     tunnel = request.GET.get("tunnel") == "on"
     pending = Link.objects.filter(join_token=token, state=Link.PENDING).order_by("-id")[:PENDING_SHOWN]
+    over = context["row"].state.shape == "off"
     context |= {
         "tunnel": tunnel,
         "join": join_arguments("●●●●●●", tunnel),
         "can_reveal": allowed(request.actor, "join-token.reveal"),
         "can_change": allowed(request.actor, "join-token.update"),
-        "pending": [(link, states.link_state(link)) for link in pending],
+        "pending": [(link, REFUSED if over else states.link_state(link)) for link in pending],
     }
     if request.headers.get("HX-Request"):
         return render(request, "people/join_token_uses.html", context)

@@ -24,6 +24,7 @@ from apps.tenants.windows import window
 from nodeagent.inventory import node_addresses
 
 ROWS = 50
+ARRIVALS = 6
 VIEWS = (("", "All", "all"), ("free=yes state=free", "Free", "free"), ("state=ready", "Running", "ready"),
          ("state=degraded", "Degraded", "degraded"), ("state=off", "Not connected", "off"))  # fmt: skip
 """Saved views: query, title, key of the count."""
@@ -56,6 +57,7 @@ class Row:
     role: str
     stale: bool
     addresses: list[str]
+    transport: str
     since: Any
 
 
@@ -65,6 +67,7 @@ def row_of(machine: Machine) -> Row:
     cluster = states.cluster_of(machine)
     conditions = machine.status.conditions if hasattr(machine, "status") else []
     member = getattr(machine, "cluster_machine", None)
+    link = getattr(machine, "link", None)
     since = max([item["since"] for item in conditions if item.get("since")], default=None)
     return Row(
         machine=machine,
@@ -74,6 +77,7 @@ def row_of(machine: Machine) -> Row:
         role=member.role if member is not None else "",
         stale=states.stale(observed, timezone.now()),
         addresses=node_addresses(observed.addresses),
+        transport=TRANSPORTS.get(link.transport if link else "", ""),
         since=observed.connected_changed_at or since or machine.created_at,
     )
 
@@ -102,7 +106,7 @@ def machine_list(request: PageRequest) -> HttpResponse:
         "counts": queries.counts(),
         "views": VIEWS,
         "columns": headings(COLUMNS, query, sort),
-        "pending": Link.objects.filter(state=Link.PENDING).order_by("created_at")[:50],
+        "links": _joining("created_at", 50),
         "can_join": allowed(request.actor, "join-token.reveal"),
     }
     if start:
@@ -137,9 +141,14 @@ def machine_count(request: PageRequest) -> HttpResponse:
 @page("machine.list")
 def pending_links(request: PageRequest) -> HttpResponse:
     """Machines that called and are not registered yet, for a live swap."""
-    pending = Link.objects.filter(state=Link.PENDING).order_by("created_at")[:50]
-    links = [(link, states.link_state(link)) for link in pending]
-    return render(request, "machines/pending.html", {"links": links, "organisation": request.organisation})
+    context = {"links": _joining("created_at", 50), "organisation": request.organisation}
+    return render(request, "machines/pending.html", context)
+
+
+def _joining(order: str, most: int) -> list[tuple[Link, Shown]]:
+    """Links whose machines called and are not registered yet, with their states."""
+    pending = Link.objects.filter(state=Link.PENDING).order_by(order)[:most]
+    return [(link, states.link_state(link)) for link in pending]
 
 
 def _machine(uuid: str) -> Machine:
@@ -178,7 +187,6 @@ def _detail(request: PageRequest, uuid: str) -> dict[str, Any]:
         "machine": machine,
         "observed": machine.observation,
         "link": link,
-        "transport": TRANSPORTS.get(link.transport if link else "", ""),
         "ways": [Way(target, states.target_state(target), states.agent_state(target.agent)) for target in ways],
         "member": member,
         "conditions": conditions,
@@ -234,10 +242,7 @@ def join(request: PageRequest) -> HttpResponse:
         "can_create": allowed(request.actor, "join-token.create"),
         "once": uuid4().hex,
         "config": settings.CONFIG,
-        "arrived": [row_of(machine) for machine in queries.machines().order_by("-created_at")[:6]],
-        "links": [
-            (link, states.link_state(link)) for link in Link.objects.filter(state=Link.PENDING).order_by("-id")[:6]
-        ],
+        **_arrivals(),
     }
     return show(request, "machines/join.html", context, "join", "link,machine,join-token")
 
@@ -245,14 +250,13 @@ def join(request: PageRequest) -> HttpResponse:
 @page("join-token.list")
 def arriving(request: PageRequest) -> HttpResponse:
     """Who arrives, for a live swap."""
-    context = {
-        "organisation": request.organisation,
-        "arrived": [row_of(machine) for machine in queries.machines().order_by("-created_at")[:6]],
-        "links": [
-            (link, states.link_state(link)) for link in Link.objects.filter(state=Link.PENDING).order_by("-id")[:6]
-        ],
-    }
-    return render(request, "machines/arriving.html", context)
+    return render(request, "machines/arriving.html", {"organisation": request.organisation, **_arrivals()})
+
+
+def _arrivals() -> dict[str, Any]:
+    """Machines that came last, and those on their way."""
+    newest = queries.machines().order_by("-created_at")[:ARRIVALS]
+    return {"arrived": [row_of(machine) for machine in newest], "links": _joining("-id", ARRIVALS)}
 
 
 @page("join-token.reveal")
