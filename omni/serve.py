@@ -26,6 +26,9 @@ from omni.postgres import Postgres, PostgresError
 STOP_SECONDS, READY_SECONDS = 8.0, 60.0
 LONGEST_RESTART_DELAY = 30.0
 
+MEMORY = {"MALLOC_ARENA_MAX": "2"}
+"""For the C library: a heap for each of a dozen threads wastes more than it saves; a machine takes 20 kB less."""
+
 log = structlog.get_logger("serve")
 
 
@@ -56,7 +59,7 @@ class Tree:
         self.config, self._database = config, database
         # A name that outlives this host's: containers get another one each time, and links are held under it.
         config = replace(config, gateway_name=config.gateway_name or "serve")
-        self._environment = child.environment() | config.to_env()
+        self._environment = child.environment() | MEMORY | config.to_env()
         self._log_file = log_file
         self._keepers: list[asyncio.Task[None]] = []
         self._ended: set[str] = set()  # roles that ended by themselves at least once
