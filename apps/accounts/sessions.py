@@ -1,7 +1,11 @@
-"""The browsers that a person is signed in with: noted at sign-in, seen and ended by the person alone."""
+"""The browsers that a person is signed in with: noted at sign-in, seen and ended by the person alone.
+
+A new password ends all other sessions and gives the one at hand another key.
+"""
 
 from typing import Any
 
+from allauth.account.signals import password_changed, password_set
 from django.contrib.auth.signals import user_logged_in
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
@@ -17,7 +21,7 @@ SYSTEMS = ("Android", "iPhone", "iPad", "Windows", "Mac OS", "Linux")
 NAMES = {"Edg": "Edge", "OPR": "Opera", "Mac OS": "macOS"}
 
 
-@receiver(user_logged_in)
+@receiver([user_logged_in, password_changed, password_set])
 def note(sender: Any, request: HttpRequest, user: User, **_: Any) -> None:
     """Remember where and with what somebody signed in."""
     if request.session.session_key is None:

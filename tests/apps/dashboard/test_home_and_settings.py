@@ -172,6 +172,19 @@ def test_where_one_is_signed_in(owner: User, browser: Client) -> None:
     assert browser.get("/o/acme/").status_code == 200
 
 
+def test_a_session_is_ended_from_elsewhere_after_its_password_was_changed(owner: User, browser: Client) -> None:
+    owner.set_password("the first of them")
+    owner.save()
+    browser.force_login(owner)
+    old, new = "the first of them", "the second of them"
+    browser.post("/accounts/password/change/", {"oldpassword": old, "password1": new, "password2": new})
+    owner.refresh_from_db()
+    assert owner.check_password(new)
+    assert browser.get("/o/acme/").status_code == 200
+    assert "1 session ended" in signed_in(owner, CHROME).post("/o/acme/account/sessions", follow=True).content.decode()
+    assert browser.get("/o/acme/").status_code == 302
+
+
 def test_a_session_that_ended_is_not_shown(owner: User, browser: Client) -> None:
     signed_in(owner, CHROME).post("/accounts/logout/")
     assert "Chrome" not in browser.get("/o/acme/account").content.decode()
