@@ -67,8 +67,10 @@ class Way:
     """The port of the machine's API accepted the last connection."""
     gone: bool = False
     looking: asyncio.Task[None] | None = None
-    silence: float = 0.0
-    """Seconds that were waited before the last look, while nothing answers."""
+    pause: float = 0.0
+    """Seconds from the last look to the next, while nothing answers."""
+    again: asyncio.TimerHandle | None = None
+    """The next look, while nothing answers."""
 
 
 @dataclass(eq=False)
@@ -306,9 +308,12 @@ class Agents:
 
     def _look_again(self, way: Way, answered: bool) -> None:
         """A machine that starts anew is found soon, one that is off costs next to nothing."""
-        way.silence = 0.0 if answered else min(max(2 * way.silence, FIRST_LOOK_AGAIN), LOOK_AGAIN)
+        if way.again is not None:
+            way.again.cancel()
+            way.again = None
+        way.pause = 0.0 if answered else min(max(2 * way.pause, FIRST_LOOK_AGAIN), LOOK_AGAIN)
         if not answered:
-            asyncio.get_running_loop().call_later(way.silence, self._look, way)
+            way.again = asyncio.get_running_loop().call_later(way.pause, self._look, way)
 
     def _follow(self, way: Way, row: AgentTarget) -> None:
         """Let a way lead where its row says; not while there is a problem with it."""

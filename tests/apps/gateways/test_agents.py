@@ -1,6 +1,7 @@
 """Machines behind real agents, on a real gateway: found, accepted, followed, lost and back; and those that lie."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -24,7 +25,7 @@ from talos import siderolink
 from talos.resources import types
 from tests.apps.gateways.behind import enrolled, fleet, host, network, running_agent, target, up
 from tests.apps.gateways.lab import Lab
-from tests.nodeagent.simulator.bench import bundle, config, next_boot
+from tests.nodeagent.simulator.bench import bundle, config, in_stage, next_boot
 
 
 @pytest.fixture(autouse=True)
@@ -371,3 +372,22 @@ async def test_a_machine_reboots_behind_its_agent(lab: Lab) -> None:
         first.finish(Next.REBOOT)
         rename(await next_boot(machines.machines[0], first), "second-life")
         await lab.machine(before.uuid, lambda m: up(m) and m.observation.hostname == "second-life")
+
+
+async def test_a_machine_that_was_away_for_a_moment_is_found_again_soon(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its agent looks too seldom to notice: it was found before the reboot and is found after it."""
+    monkeypatch.setattr(module, "LOOK_AGAIN", 3600.0)
+    monkeypatch.setattr(module, "FIRST_LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(program, "Lookout", partial(Lookout, named_every=3600.0, scan_every=3600.0))
+    net, token = network(), await lab.token()
+    async with lab.gateway(), AsyncExitStack() as beside:
+        async with fleet(net, seed="t") as machines:
+            await in_stage(machines.machines[0], "maintenance")
+            await beside.enter_async_context(running_agent(lab, token, host(net)))
+            machine = await lab.machine(machines.machines[0].hardware.uuid, up)
+        await target(lab, host(net), problem__startswith="It does not answer")
+        async with fleet(net, seed="t") as again:
+            rename(await in_stage(again.machines[0], "maintenance"), "second-life")
+            await lab.machine(machine.uuid, lambda m: up(m) and m.observation.hostname == "second-life")
