@@ -164,8 +164,8 @@ class Trust:
                 raise ValueError("a fingerprint is SHA-256 in 64 hexadecimal digits")
         try:
             self._context = ssl.create_default_context(cadata=ca)
-        except ssl.SSLError as error:
-            raise ValueError(f"the file of the authority holds no certificates in PEM: {error.reason}") from None
+        except ssl.SSLError:
+            raise ValueError("the file of the authority holds no certificate in PEM") from None
         if self._pin is not None:
             self._context = _context()
             self._context.check_hostname = False

@@ -1,6 +1,7 @@
 """The `omni` command. Its parts are imported when used, so that help and client commands start fast."""
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -39,8 +40,23 @@ COMMANDS = {  # name: where it is
 }
 
 
+INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended, as shells have it."""
+
+
 class Parts(click.Group):
     """A group whose commands are looked up in `COMMANDS`."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command; Ctrl-C and files that cannot be read or written end it without a traceback."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            context.exit(INTERRUPTED)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror or error}") from error
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)

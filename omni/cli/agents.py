@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from omni.cli import complete
 from omni.cli.api import Api
 from omni.cli.context import with_api
 from omni.cli.output import Column, ago, output_option, show
@@ -11,12 +12,16 @@ from omni.cli.output import Column, ago, output_option, show
 AGENT_COLUMNS: list[Column] = [
     ("name", "name"), ("state", "state.word"), ("machines", "machines"), ("new", "found"), ("problems", "problems"),
     ("from", "source_address"), ("version", "version"), ("since", ago("connected_changed_at")),
+    ("why", lambda row: "" if row["state"]["shape"] == "ok" else row["state"]["sentence"]),
 ]  # fmt: skip
 
 TARGET_COLUMNS: list[Column] = [
     ("address", "address"), ("state", "state.word"), ("machine", lambda row: row["machine"] or row["uuid"]),
     ("talos", "talos_version"), ("named", "named"), ("why", "problem"),
 ]  # fmt: skip
+
+
+name_argument = click.argument("name", shell_complete=complete.agents)
 
 
 @click.group()
@@ -34,7 +39,7 @@ def list_agents(api: Api, query: str, output: str) -> None:
 
 
 @agents.command("get")
-@click.argument("name")
+@name_argument
 @click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", help="How to print [yaml].")
 @with_api
 def get_agent(api: Api, name: str, output: str) -> None:
@@ -43,7 +48,7 @@ def get_agent(api: Api, name: str, output: str) -> None:
 
 
 @agents.command("targets")
-@click.argument("name")
+@name_argument
 @output_option
 @with_api
 def list_targets(api: Api, name: str, output: str) -> None:
@@ -52,8 +57,8 @@ def list_targets(api: Api, name: str, output: str) -> None:
 
 
 @agents.command("accept")
-@click.argument("name")
-@click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
+@name_argument
+@click.argument("addresses", nargs=-1, metavar="[ADDRESS]...", shell_complete=complete.new_targets)
 @click.option("--all", "everything", is_flag=True, help="Everything new that the agent found.")
 @output_option
 @with_api
@@ -78,7 +83,7 @@ def _new(targets: list[dict[str, Any]]) -> list[str]:
 
 
 @agents.command("remove")
-@click.argument("name")
+@name_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_api
 def remove(api: Api, name: str, yes: bool) -> None:

@@ -20,7 +20,10 @@ class Api:
 
     def __init__(self, url: str, token: str, ca: str = "", organisation: str = "", timeout: float = TIMEOUT) -> None:
         self.url, self.organisation = url.rstrip("/"), organisation
-        verify: ssl.SSLContext | bool = ssl.create_default_context(cadata=ca) if ca else True
+        try:
+            verify: ssl.SSLContext | bool = ssl.create_default_context(cadata=ca) if ca else True
+        except (ssl.SSLError, ValueError):
+            raise click.ClickException("the file of the server's authority holds no certificate in PEM") from None
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, verify=verify, timeout=timeout)
 

@@ -9,6 +9,7 @@ import click
 from omni.cli import complete
 from omni.cli.api import Api, Away
 from omni.cli.context import with_api
+from omni.cli.names import uuid_of
 from omni.cli.output import Column, ago, output_option, show
 
 POLL = 0.5
@@ -127,7 +128,7 @@ def members(api: Api, name: str, output: str) -> None:
 @with_api
 def config(api: Api, name: str, machine: str) -> None:
     """The config last given to a machine, without its secrets."""
-    click.echo(api.get("clusters", name, "config", machine=machine)["content"], nl=False)
+    click.echo(api.get("clusters", name, "config", machine=uuid_of(api, machine))["content"], nl=False)
 
 
 @cluster.command("destroy")

@@ -39,6 +39,7 @@ def machines(context: click.Context, parameter: click.Parameter, typed: str) -> 
     return items
 
 
+agents = _completer("agents", "name", lambda row: row["state"]["word"])
 clusters = _completer("clusters", "name", lambda row: row["state"]["word"])
 members = _completer("members", "email", lambda row: row["role"])
 api_tokens = _completer("api-tokens", "name", lambda row: f"{row['role']}, {row['state']['word']}")
@@ -51,6 +52,18 @@ def organisations(context: click.Context, parameter: click.Parameter, typed: str
     with _quietly(), _api(context) as api:
         found = api.call("GET", "/organisations")["items"]
         return [CompletionItem(row["slug"], help=row["name"]) for row in found if row["slug"].startswith(typed)]
+    return []
+
+
+def new_targets(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Addresses at which the agent that is named found something new."""
+    with _quietly(), _api(context) as api:
+        rows = api.get("agents", context.params["name"], "targets")
+        return [
+            CompletionItem(row["address"], help=row["uuid"])
+            for row in rows
+            if row["state"]["shape"] == "ask" and row["address"].startswith(typed)
+        ]
     return []
 
 

@@ -1,7 +1,5 @@
 """`omni status`, `omni audit` and `omni orgs`: what needs somebody, who did what, and for which organisation."""
 
-import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -15,9 +13,8 @@ from click.shell_completion import CompletionItem
 from omni.cli import context as contexts
 from omni.cli.api import Api
 from omni.cli.context import with_api
-from omni.cli.output import Column, ago, output_option, show
-
-FOLLOW_SECONDS = 1.0
+from omni.cli.history import newer
+from omni.cli.output import Column, ago, output_option, show, show_each
 
 WORDS = {"bad": "failed", "ask": "asks you", "warn": "attention", "off": "not there", "wait": "waits", "work": "moves"}
 """What a shape is called in a table."""
@@ -51,7 +48,8 @@ def status(api: Api, output: str) -> None:
     for noun in ("machines", "clusters"):
         counts = found[noun]
         parts = [f"{number} {name}" for name, number in counts.items() if number and name != "all"]
-        click.echo(f"{counts['all']} {noun}{': ' if parts else ''}{', '.join(parts)}")
+        what = noun if counts["all"] != 1 else noun.removesuffix("s")
+        click.echo(f"{counts['all']} {what}{': ' if parts else ''}{', '.join(parts)}")
 
 
 def _tell(item: dict[str, Any]) -> None:
@@ -138,27 +136,24 @@ def list_records(api: Api, output: str = "table", limit: int = 50, query: dict[s
 @filters
 @with_api
 def tail(api: Api, lines: int, output: str, query: dict[str, Any]) -> None:
-    """Show the last records, then new ones as they are written, until Ctrl-C.
+    """Show the last records, then new ones as they are written, until Ctrl-C; also while the server restarts.
 
     With -o json one object a line.
     """
     newest = api.list("audit", limit=max(1, lines), sort="-at", **{**query, "until": None})
     last = newest[0]["id"] if newest else None
-    _print(list(reversed(newest[:lines])), output)
-    while True:
-        time.sleep(FOLLOW_SECONDS)
-        fresh = api.list("audit", sort="at", after=last, **{**query, "since": None if last else query["since"]})
-        _print(fresh, output)
-        last = fresh[-1]["id"] if fresh else last
+
+    def behind(last: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        rows = api.list("audit", sort="at", after=last, **{**query, "since": None if last else query["since"]})
+        return rows, rows[-1]["id"] if rows else last
+
+    show_each(reversed(newest[:lines]), output, _record)
+    show_each(newer(True, last, behind), output, _record)
 
 
-def _print(rows: list[dict[str, Any]], output: str) -> None:
-    for row in rows:
-        if output == "json":
-            click.echo(json.dumps(row))
-        else:
-            outcome = "" if row["outcome"] == "done" else f"  {row['outcome']}"
-            click.echo(f"{_clock(row)}  {row['actor_name']}  {row['verb']}  {_whom(row)}{outcome}")
+def _record(row: dict[str, Any]) -> str:
+    outcome = "" if row["outcome"] == "done" else f"  {row['outcome']}"
+    return f"{_clock(row)}  {row['actor_name']}  {row['verb']}  {_whom(row)}{outcome}"
 
 
 @audit.command("export")

@@ -1,6 +1,5 @@
 """`omni events` and `omni logs`: what a machine told of itself, and what it goes on to tell."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -18,9 +17,6 @@ T = TypeVar("T")
 FOLLOW_SECONDS = 1.0
 
 LINES_KEPT = 5000
-
-INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended, as shells have it."""
 
 KINDS = ("MachineStatusEvent", "SequenceEvent", "PhaseEvent", "TaskEvent", "ServiceStateEvent", "ConfigLoadErrorEvent",
          "ConfigValidationErrorEvent", "AddressEvent", "RestartEvent")  # fmt: skip
@@ -61,7 +57,7 @@ def events(
         return rows[::-1], rows[0]["id"] if rows else last
 
     place = next((row["id"] for row in (*found, *newest)), "")
-    _print(found[::-1], _newer(follow, place, behind), output, _event)
+    _print(found[::-1], newer(follow, place, behind), output, _event)
 
 
 @click.command()
@@ -91,8 +87,8 @@ def logs(
     wanted = {"level": level, "facility": facility, "q": query}
     path = api.at("machines", uuid, "logs")
     found, place = api.log(path, {**wanted, "since": since, "tail": tail})
-    newer = _newer(follow, place, lambda last: api.log(path, {**wanted, "after": last, "tail": LINES_KEPT}))
-    _print(found, newer, output, _line)
+    behind = newer(follow, place, lambda last: api.log(path, {**wanted, "after": last, "tail": LINES_KEPT}))
+    _print(found, behind, output, _line)
 
 
 def _event(row: dict[str, Any]) -> str:
@@ -104,7 +100,7 @@ def _line(row: dict[str, Any]) -> str:
     return f"{booted}{row['at']} {row['text']}" if row["at"] else f"{booted}{row['text']}"
 
 
-def _newer(follow: bool, place: T, ask: Callable[[T], tuple[list[dict[str, Any]], T]]) -> Iterator[dict[str, Any]]:
+def newer(follow: bool, place: T, ask: Callable[[T], tuple[list[dict[str, Any]], T]]) -> Iterator[dict[str, Any]]:
     """What comes behind a place, asked for once a second; `ask` gives it with the place to go on from.
 
     While the server is away, which is said once, nothing comes, and nothing is lost.
@@ -129,8 +125,5 @@ def _print(
     text: Callable[[dict[str, Any]], str],
 ) -> None:
     """Print what there is, then what comes, until Ctrl-C."""
-    try:
-        show_each(found, output, text)
-        show_each(newer, output, text)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    show_each(found, output, text)
+    show_each(newer, output, text)

@@ -24,7 +24,7 @@ def machines() -> None:
 @machines.command("list")
 @click.option("-q", "--query", default="", help="Words, key=value, label:SELECTOR; e.g. `free=yes talos=v1.13.8`.")
 @click.option("--sort", default="", help="name, state, cluster, talos, joined, memory or cores; -name turns it round.")
-@click.option("--limit", type=int, help="At most so many rows.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many rows.")
 @output_option
 @with_api
 def list_machines(api: Api, query: str, sort: str, limit: int | None, output: str) -> None:
@@ -34,7 +34,8 @@ def list_machines(api: Api, query: str, sort: str, limit: int | None, output: st
     omni machines list -q state=free
     omni machines list -q 'cluster=prod ready=no' -o json
     """
-    show(api.list("machines", limit=limit, q=query, sort=sort), MACHINE_COLUMNS, output, "No machine matches.")
+    empty = "No machine matches." if query else "No machine yet; `omni jointokens kernel-args` says how one joins."
+    show(api.list("machines", limit=limit, q=query, sort=sort), MACHINE_COLUMNS, output, empty)
 
 
 @machines.command("get")

@@ -127,6 +127,18 @@ def default_token(api: Api, name: str) -> None:
     api.patch("join-tokens", _token(api, name)["id"], json={"is_default": True})
 
 
+@jointokens.command("secret")
+@click.argument("name", metavar="[NAME|ID]", required=False, shell_complete=complete.join_tokens)
+@with_api
+def secret(api: Api, name: str | None) -> None:
+    """Print the secret of a token, the default one if none is named: for `omni agent`. Audited.
+
+    \b
+    omni jointokens secret rack-7 > token
+    """
+    click.echo(_secret(api, name)["token"])
+
+
 @jointokens.command("kernel-args")
 @click.argument("name", metavar="[NAME|ID]", required=False, shell_complete=complete.join_tokens)
 @click.option("--tunnel", is_flag=True, help="WireGuard inside gRPC, where UDP is blocked.")
@@ -148,7 +160,7 @@ def machine_config(api: Api, name: str | None, tunnel: bool) -> None:
     click.echo(_secret(api, name, tunnel)["documents"], nl=False)
 
 
-def _secret(api: Api, name: str | None, tunnel: bool) -> dict[str, str]:
+def _secret(api: Api, name: str | None, tunnel: bool = False) -> dict[str, str]:
     secret: dict[str, str] = api.post("join-tokens", _token(api, name)["id"], "reveal", tunnel="true" if tunnel else "")
     return secret
 

@@ -19,7 +19,7 @@ from apps.audit.actions import record
 from apps.machines.actions import create_join_token
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
-from omni.cli import context, fleet, main
+from omni.cli import INTERRUPTED, context, fleet, history, main
 from omni.cli.api import Api
 
 URL = "https://omni.example.com"
@@ -108,8 +108,10 @@ def test_audit_tail_goes_on_with_what_is_written(
             record(actor(), "cluster.create", "cluster", "", "three")
             record(actor(), "machine.label", "machine", "", "other")
 
-    monkeypatch.setattr(fleet.time, "sleep", meanwhile)
-    output = omni("audit", "tail", "-n", "1", "--verb", "cluster.*", "-o", form).stdout.splitlines()
+    monkeypatch.setattr(history.time, "sleep", meanwhile)
+    ended = omni("audit", "tail", "-n", "1", "--verb", "cluster.*", "-o", form)
+    assert ended.exit_code == INTERRUPTED
+    output = ended.stdout.splitlines()
     if form == "json":
         assert [json.loads(line)["object_name"] for line in output if line.startswith("{")] == ["two", "three"]
     else:
@@ -121,6 +123,8 @@ def test_audit_export(omni: Callable[..., Result], tmp_path: Path) -> None:
     assert answer.exit_code == 0, answer.output
     assert (tmp_path / "audit.csv").read_text().startswith("id,at,actor_kind,")
     assert "bytes" in answer.output
+    nowhere = omni("audit", "export", "--to", str(tmp_path / "none" / "audit.csv"))
+    assert (nowhere.exit_code, nowhere.stderr) == (1, f"Error: {tmp_path}/none/audit.csv: No such file or directory\n")
     refused = omni("audit", "export", "--since", "yesterday")
     assert refused.exit_code == 1
     assert "is no time" in refused.output

@@ -4,7 +4,9 @@ from typing import Any, cast
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from omni.cli import main
 from omni.cli.api import Api
 from omni.cli.names import uuid_of
 
@@ -25,6 +27,10 @@ API = cast(Api, Listing())
 @pytest.mark.parametrize(("given", "uuid"), [(ONE.upper(), ONE), ("osl-1", ONE), ("osl-12", TWO), ("8f2c1a75", TWO)])
 def test_one_machine_fits(given: str, uuid: str) -> None:
     assert uuid_of(API, given) == uuid
+
+
+def test_fewer_than_one_row_is_no_list() -> None:
+    assert CliRunner().invoke(main, ["machines", "list", "--limit", "0"]).exit_code == 2
 
 
 @pytest.mark.parametrize("given", ["osl", "8f2c1a7", "ber"])

@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from rest_framework.test import APIClient
 from structlog.testing import capture_logs
 
 from apps.machines.models import LogChunk, MachineEvent, MachineObservation
-from omni.cli import api, complete, history, main
-from tests.apps.machines.desk import UUID, Desk
+from nodeagent.identity import Hardware
+from omni.cli import INTERRUPTED, api, complete, history, main
+from tests.apps.machines.desk import OTHER_UUID, UUID, Desk
+from tests.apps.machines.test_agents import FOUND, OTHER_PRINT, enrolled, note
 
 Run = Callable[..., Result]
 
@@ -98,6 +101,7 @@ def test_join_tokens_say_what_to_know_of_them(run: Run, desk: Desk) -> None:
     assert "rack: It ends soon" in done.stderr
     assert [row["use_count"] for row in json.loads(run("jointokens", "list", "-o", "json").stdout)] == [1, 0]
     assert desk.token in run("jointokens", "kernel-args").stdout
+    assert run("jointokens", "secret", "default").stdout == f"{desk.token}\n"
     run("jointokens", "revoke", "rack")
     assert "default join token" in run("jointokens", "revoke", "default", code=1).output
 
@@ -137,6 +141,15 @@ def test_logs_with_filters(run: Run, machine: str) -> None:
     assert run("machines", "logs", UUID).stdout == run("logs", machine).stdout
 
 
+def test_an_authority_that_is_none_is_said_to_be(
+    run: Run, machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNI_CA", str(tmp_path / "ca.crt"))
+    assert f"{tmp_path}/ca.crt: No such file" in run("logs", machine, code=1).stderr
+    (tmp_path / "ca.crt").write_text("no certificate")
+    assert "holds no certificate in PEM" in run("logs", machine, code=1).stderr
+
+
 def test_events_oldest_first(run: Run, machine: str) -> None:
     said = run("events", machine).stdout.splitlines()
     assert [line.split()[1:] for line in said] == [["PhaseEvent", "event", "0"], ["TaskEvent", "event", "1"]]
@@ -162,7 +175,7 @@ def test_following_goes_on_while_the_server_is_away(
         return original(self, path, query)
 
     monkeypatch.setattr(api.Api, "log", log)
-    done = run("logs", machine, "-f", "--tail", "1", code=history.INTERRUPTED)
+    done = run("logs", machine, "-f", "--tail", "1", code=INTERRUPTED)
     assert done.stdout.splitlines()[-2:] == ["T line 3", "after the restart"]
     assert done.stderr.count("it restarts; going on when it is back") == 1
 
@@ -196,7 +209,7 @@ def offered(*words: str) -> list[str]:
     return [item.value for item in completion.get_completions(list(words[:-1]), words[-1])]
 
 
-def test_names_are_completed_by_the_server(run: Run, machine: str) -> None:
+def test_names_are_completed_by_the_server(run: Run, machine: str, desk: Desk) -> None:
     assert offered("logs", "osl") == ["osl-1"]
     assert offered("machines", "get", UUID[:4]) == [UUID]
     assert offered("jointokens", "revoke", "de") == ["default"]
@@ -204,6 +217,11 @@ def test_names_are_completed_by_the_server(run: Run, machine: str) -> None:
     assert offered("logs", "--organisation", "ac") == ["acme"]
     assert offered("logs", "--organisation", "umbrella", "osl") == []
     assert offered("cluster", "status", "") == []
+    agent = enrolled(desk)
+    note(agent, replace(FOUND, hardware=Hardware(OTHER_UUID, OTHER_PRINT)), "10.6.0.3", named=False)
+    assert offered("agents", "targets", "ra") == ["rack-7"]
+    assert offered("agents", "accept", "rack-7", "10.6") == ["10.6.0.3"]
+    assert offered("agents", "accept", "rack-8", "10.6") == []
     assert offered("events", "\0") == []
 
 

@@ -139,7 +139,7 @@ def test_one_kind_of_trust_at_a_time() -> None:
 
 
 def test_a_file_that_is_no_authority() -> None:
-    with pytest.raises(ValueError, match="holds no certificates"):
+    with pytest.raises(ValueError, match="holds no certificate"):
         Trust(ca="-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
 
 
