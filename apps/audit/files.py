@@ -21,7 +21,8 @@ FORMS = {"csv": "text/csv", "json": "application/jsonl"}
 def download(actor: Actor, rows: QuerySet[AuditRecord], form: str, filters: dict[str, str]) -> StreamingHttpResponse:
     """A file of these records in one of `FORMS`. Raises `Denied`. Call it in the organisation's scope."""
     check(actor, "audit.export")
-    record(actor, "audit.export", "audit", form=form, filters=filters)
+    kept = {name.replace("\0", ""): value.replace("\0", "") for name, value in filters.items()}
+    record(actor, "audit.export", "audit", form=form, filters=kept)
     rows = rows.filter(at__lte=timezone.now())
     name = f"audit-{timezone.now():%Y%m%d-%H%M}.{'csv' if form == 'csv' else 'jsonl'}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}

@@ -87,7 +87,9 @@ def audit_new(request: PageRequest) -> HttpResponse:
 @page("audit.export")
 def audit_export(request: PageRequest) -> HttpResponseBase:
     """The records of these filters as a file, `?as=csv` or `json`; audited."""
-    given, rows, _ = _asked(request)
+    given, rows, error = _asked(request)
+    if error:  # a file of everything is not what was asked for
+        return HttpResponse(error, status=400, content_type="text/plain; charset=utf-8")
     form = request.GET.get("as", "csv")
     return files.download(request.actor, rows, form if form in files.FORMS else "csv", given)
 

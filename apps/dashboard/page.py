@@ -65,6 +65,8 @@ def page(verb: str, outside: bool = False) -> Callable[[View], View]:
             actor = place and actor_in(identity, place.organisation_id, request_id, source_of(request.META))
             if place is None or actor is None:
                 raise Http404(f"you are in no organisation called {slug}")
+            if any("\0" in str(part) for part in kwargs.values()):
+                raise Http404("a NUL character is in no name")
             request.organisation, request.actor = place, actor
             try:
                 with tenant_scope(place.organisation_id):

@@ -196,3 +196,15 @@ def test_a_form_that_is_not_written(api: Callable[..., APIClient]) -> None:
     answer = api("admin").get(f"{AUDIT}/export", {"as": "xlsx"})
     assert answer.status_code == 400
     assert "choose one of csv, json" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("since", ["yesterday", "\0", "999999w"])
+def test_no_file_of_everything_for_a_filter_that_is_wrong(browser: Client, since: str) -> None:
+    answer = browser.get("/o/acme/audit/export", {"since": since})
+    assert answer.status_code == 400
+    assert answer["Content-Type"].startswith("text/plain")
+
+
+def test_a_nul_character_finds_nothing(browser: Client) -> None:
+    assert browser.get("/o/acme/audit/export", {"q": "\0"}).status_code == 200
+    assert browser.get("/o/acme/agents/%00").status_code == 404
