@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from nodeagent import errors, tls
 from nodeagent.client import NodeClient
 from nodeagent.identity import Connect, Hardware, once, read_hardware
+from nodeagent.siderolink.decide import valid_uuid
 from nodeagent.tls import Credentials, TlsStream
+from nodeagent.tunnel.protocol import plain
 from talos.resources import types
 
 PATIENCE = 20.0
@@ -23,7 +25,10 @@ Mode = Literal["", "maintenance", "secure", "foreign"]
 
 @dataclass(frozen=True)
 class Found:
-    """What an address showed. `opens`: its port accepts connections. `error` says why nothing more is known."""
+    """What an address showed. `opens`: its port accepts connections. `error` says why nothing more is known.
+
+    Whatever the machine says itself is a UUID or none, and short printable text.
+    """
 
     opens: bool = False
     mode: Mode = ""
@@ -53,7 +58,7 @@ async def probe(connect: Connect, authorities: Authorities, name: str) -> Found:
     except TimeoutError:
         return Found(opens, error=f"no answer in {PATIENCE:g} s")
     except errors.NodeError as error:
-        return Found(opens, error=str(error))
+        return Found(opens, error=plain(str(error)))
     except OSError as error:
         return Found(opens, error=errors.from_connection(name, "looking", error).detail)
 
@@ -67,10 +72,12 @@ async def _look(connect: Connect, authorities: Authorities, name: str) -> Found:
     try:
         async with NodeClient(once(connect), held[authority] if authority else None, name=name) as client:
             hardware = await read_hardware(client)
+            if not valid_uuid(hardware.uuid):
+                hardware = replace(hardware, uuid="")
             mode: Mode = "secure" if authority else "maintenance"
-            return Found(True, mode, authority or "", hardware, await version(client))
+            return Found(True, mode, authority or "", hardware, plain(await version(client)))
     except errors.WrongTrust as error:
-        return Found(True, "foreign", error=error.detail or str(error))
+        return Found(True, "foreign", error=plain(error.detail or str(error)))
 
 
 async def version(client: NodeClient) -> str:
@@ -86,12 +93,15 @@ async def version(client: NodeClient) -> str:
 
 
 async def _shown_certificate(connect: Connect) -> x509.Certificate | None:
-    """The certificate that is shown to anybody; it proves nothing yet."""
+    """The certificate that is shown to anybody; it proves nothing yet. None for nothing that can be read as one."""
     reader, writer = await connect()
     try:
         stream = TlsStream(reader, writer, tls.client_context(None, False))
         await stream.handshake()
-        return stream.peer_certificate()
+        certificate = stream.peer_certificate()
+        return certificate if certificate and certificate.issuer is not None else None
+    except ValueError:  # TLS itself minds less what is in it
+        return None
     finally:
         writer.close()
 
@@ -100,7 +110,7 @@ def _issued(certificate: x509.Certificate, authorities: bytes) -> bool:
     for authority in x509.load_pem_x509_certificates(authorities):
         try:
             certificate.verify_directly_issued_by(authority)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             continue
         return True
     return False

@@ -11,9 +11,10 @@ from nodeagent.client import NodeClient
 from nodeagent.identity import Hardware, WrongMachine, fingerprint, once, read_hardware, require
 from nodeagent.probe import Authorities, Found, probe
 from nodeagent.simulator.machine import Machine
-from nodeagent.tls import Credentials
+from nodeagent.tls import Credentials, TlsStream
 from talos import pki
 from talos.jointoken import NetworkLink
+from talos.resources import types
 from tests.nodeagent.simulator.bench import LAN, Bench, bench, bundle, in_stage, run_cluster
 
 BOARD = {"manufacturer": "ACME", "productName": "Box", "serialnumber": "1"}
@@ -104,6 +105,31 @@ async def test_a_configured_machine_is_ours_or_not() -> None:
         foreign = await look(b, machine, {"theirs": theirs})
         assert (foreign.mode, foreign.hardware.uuid) == ("foreign", "")
         assert "without configuration" in foreign.error
+
+
+async def test_what_a_machine_says_is_a_uuid_or_none_and_plain_text() -> None:
+    async with bench(version="v1.12.6") as b:
+        boot = await in_stage(b.fleet.machines[0], "maintenance")
+        told = boot.store.get(types.SYSTEM_INFORMATION, types.SYSTEM_INFORMATION.id)
+        assert told is not None
+        boot.put(types.SYSTEM_INFORMATION, {**told.spec, "uuid": "no\0uuid"})
+        boot.put(types.VERSION, {"version": "v1\0\n" + "2" * 10_000})
+        found = await look(b, boot.machine)
+        assert (found.mode, found.hardware.uuid) == ("maintenance", "")
+        assert found.version.isprintable()
+        assert len(found.version) <= 500
+
+
+async def test_a_certificate_that_cannot_be_read_is_no_machine_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def malformed(_: TlsStream) -> None:
+        raise ValueError("error parsing asn1 value")
+
+    monkeypatch.setattr(TlsStream, "peer_certificate", malformed)
+    async with bench() as b:
+        boot = await in_stage(b.fleet.machines[0], "maintenance")
+        found = await look(b, boot.machine)
+        assert (found.opens, found.mode) == (True, "")
+        assert "does not speak TLS" in found.error
 
 
 async def test_what_does_not_answer() -> None:
