@@ -71,8 +71,9 @@ def agent_list(request: PageRequest) -> HttpResponse:
 
 def _command(request: PageRequest) -> dict[str, Any]:
     """How to run an agent, for those who may see join tokens."""
-    token = JoinToken.objects.filter(is_default=True).first() if allowed(request.actor, "join-token.reveal") else None
-    return {"token": token, "command": agent_command("●●●●●●") if token else ""}
+    can_join = allowed(request.actor, "join-token.reveal")
+    token = JoinToken.objects.filter(is_default=True).first() if can_join else None
+    return {"can_join": can_join, "token": token, "command": agent_command("●●●●●●") if token else ""}
 
 
 def _agent(name: str) -> Any:

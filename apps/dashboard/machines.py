@@ -92,7 +92,8 @@ def machine_list(request: PageRequest) -> HttpResponse:
         rows = queries.search(queries.listed(), query)
     except ValueError as problem:
         error, rows = str(problem), queries.listed()
-    total = rows.count()
+    counts = queries.counts()
+    total = rows.count() if query else counts["all"]
     shown = window(in_order(rows, queries.SORTS, sort), start, start + ROWS)
     more = start + len(shown)
     context = {
@@ -103,7 +104,7 @@ def machine_list(request: PageRequest) -> HttpResponse:
         "total": total,
         "drops": [] if shown or error else drops(lambda text: queries.search(queries.machines(), text).count(), query),
         "more": urlencode({"q": query, "sort": sort, "from": more}) if more < total else "",
-        "counts": queries.counts(),
+        "counts": counts,
         "views": VIEWS,
         "columns": headings(COLUMNS, query, sort),
         "links": _joining("created_at", 50),

@@ -17,15 +17,21 @@ const colours = HighlightStyle.define([
   { tag: [tags.meta, tags.separator, tags.punctuation], color: "var(--faint)" },
 ]);
 
+// States keep the shapes they have elsewhere: a triangle for what to note, an octagon for what is wrong.
 const look = EditorView.theme({
   "&": { backgroundColor: "var(--sunken)", color: "var(--ink)", fontSize: "var(--t-s)" },
   ".cm-content": { fontFamily: "var(--mono)", caretColor: "var(--ink)" },
   ".cm-scroller": { minHeight: "28rem", lineHeight: "1.6" },
   ".cm-gutters": { backgroundColor: "var(--sunken)", color: "var(--faint)", border: "0" },
   ".cm-activeLine": { backgroundColor: "var(--hover)" },
-  "&.cm-focused": { outline: "2px solid var(--focus)", outlineOffset: "2px" },
+  "&.cm-focused": { outline: "none" },
   ".cm-selectionBackground, &.cm-focused .cm-selectionBackground": { backgroundColor: "var(--pick)" },
   ".cm-cursor": { borderLeftColor: "var(--ink)" },
+  ".cm-lint-marker": { content: "normal", width: "12px", height: "12px", margin: "4px 0 0 2px" },
+  ".cm-lint-marker-warning": { backgroundColor: "var(--warn)", clipPath: "polygon(50% 8%, 100% 95%, 0 95%)" },
+  ".cm-lint-marker-error": { backgroundColor: "var(--bad)", clipPath: "polygon(30% 0, 70% 0, 100% 30%, 100% 70%, 70% 100%, 30% 100%, 0 70%, 0 30%)" },
+  ".cm-lintRange": { backgroundImage: "none", textDecoration: "underline wavy var(--warn) 1px", textDecorationSkipInk: "none" },
+  ".cm-lintRange-error": { textDecorationColor: "var(--bad)" },
 });
 
 /** Replace a textarea by an editor; returns functions to read, write and mark lines. */
