@@ -138,6 +138,8 @@ class Session:
         if order.address not in self._scope or order.port not in PORTS:
             reason = f"{order.address[:80]}:{order.port} is not among the nodes, networks and ports that it may reach"
             self._refuse(order, reason)
+        elif order.connection in self._carrying:
+            self._refuse(order, "it was asked for this connection before")
         elif len(self._carrying) >= CONNECTION_LIMIT:
             self._refuse(order, f"it carries {CONNECTION_LIMIT:,} connections already")
         else:

@@ -9,9 +9,11 @@ import pytest
 
 from nodeagent import agent
 from nodeagent.ports import AgentRefused
-from nodeagent.tunnel.protocol import API_PORT
-from nodeagent.tunnel.reach import Address
-from talos.gen.omni.agent_pb2 import ToAgent
+from nodeagent.tunnel import session
+from nodeagent.tunnel.lookout import Lookout
+from nodeagent.tunnel.protocol import API_PORT, Scope
+from nodeagent.tunnel.reach import Address, Trust, Way
+from talos.gen.omni.agent_pb2 import Hello, Open, ToAgent
 from tests.nodeagent.tunnel.lab import PATIENCE, TOKEN, echo, lab, machine, new_host
 
 
@@ -232,3 +234,25 @@ def test_pauses_grow_and_end(failures: int, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(agent, "LONGEST_PAUSE", 30.0)
     longest = min(2.0 ** (failures - 1), 30.0)
     assert all(longest / 2 <= agent._backoff(failures) <= longest for _ in range(50))
+
+
+async def test_a_connection_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever repeats an id gets no connections past the limit, and none that outlives the session."""
+    made: list[str] = []
+
+    async def connect(host: str, port: int, limit: int) -> None:
+        made.append(host)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "open_connection", connect)
+    scope = Scope(["10.0.0.1"], [])
+    one = session.Session(Way(Address.parse("grpc://127.0.0.1:1"), Trust()), Hello(), scope, Lookout(scope))
+    order = Open(connection=b"c" * 16, address="10.0.0.1", port=API_PORT)
+    one._open(order)
+    one._open(order)
+    await asyncio.sleep(0)
+    (refusal,) = one._messages
+    assert refusal.refused.reason == "it was asked for this connection before"
+    assert made == ["10.0.0.1"]
+    for task in one._carrying.values():
+        task.cancel()
