@@ -1,6 +1,7 @@
 """How client commands print: a table for people, YAML or JSON for programs."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,9 @@ import click
 
 Column = tuple[str, str | Callable[[dict[str, Any]], Any]]
 """Title, and a key of the row (with dots for what is inside) or a function of it."""
+
+_ACTED_ON = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal acts on instead of showing it, but ends of lines and tabs. Machines say what they like."""
 
 output_option = click.option(
     "-o", "--output", type=click.Choice(["table", "yaml", "json"]), default="table", help="How to print [table]."
@@ -37,7 +41,12 @@ def show_each(rows: Iterable[dict[str, Any]], output: str, text: Callable[[dict[
         elif output == "yaml":
             click.echo(f"---\n{as_yaml(row)}", nl=False)
         else:
-            click.echo(text(row))
+            click.echo(inert(text(row)))
+
+
+def inert(text: str) -> str:
+    """A text that a terminal shows and does nothing else with."""
+    return _ACTED_ON.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def as_yaml(value: Any) -> str:
@@ -52,7 +61,7 @@ def table(rows: list[list[str]], titles: list[str]) -> None:
     lines = [[title.upper() for title in titles], *rows]
     widths = [max(len(line[index]) for line in lines) for index in range(len(titles))]
     for line in lines:
-        click.echo("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        click.echo(inert("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()))
 
 
 def _cell(row: dict[str, Any], source: str | Callable[[dict[str, Any]], Any]) -> str:
