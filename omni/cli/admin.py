@@ -169,6 +169,8 @@ def _database(config: Config) -> Iterator[None]:
     try:
         yield
     except (OperationalError, ProgrammingError) as error:
+        if config.database_url:
+            raise click.ClickException(f"the database does not answer: {error}") from error
         raise click.ClickException(
             f"the database of {config.data} does not answer; start it first: omni serve --data {config.data}"
         ) from error

@@ -140,6 +140,11 @@ def migrate(config: Config) -> None:
 
     With its row-level security. `omni serve` does it by itself.
     """
+    from psycopg import OperationalError
+
     from omni import programs
 
-    programs.migrate(config)
+    try:
+        programs.migrate(config)
+    except OperationalError as error:
+        raise click.ClickException(f"the database does not answer its owner: {error}") from None
