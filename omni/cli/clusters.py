@@ -10,7 +10,7 @@ from omni.cli import complete
 from omni.cli.api import Api, Away
 from omni.cli.context import with_api
 from omni.cli.names import uuid_of
-from omni.cli.output import Column, ago, output_option, show
+from omni.cli.output import Column, ago, inert, output_option, show
 
 POLL = 0.5
 
@@ -78,7 +78,7 @@ def status(api: Api, name: str, wait: bool, timeout: float, output: str) -> None
     if output != "table":
         show(answer, [], output)
         return
-    click.echo(f"{name}: {answer['state']['word']}. {answer['state']['sentence']}")
+    click.echo(inert(f"{name}: {answer['state']['word']}. {answer['state']['sentence']}"))
     columns: list[Column] = [("condition", "name"), ("state", "state"), ("what", "message"), ("since", ago("since"))]
     show(answer["conditions"], columns, output, "Nothing is known of it yet.")
     click.echo()
@@ -103,7 +103,7 @@ def follow(api: Api, name: str, timeout: float, gone_is_done: bool = False) -> N
             for item in answer["conditions"]:
                 if told.get(item["name"]) != item["message"]:
                     told[item["name"]] = item["message"]
-                    click.echo(f"{time.monotonic() - started:6.1f} s  {item['name']:13} {item['message']}")
+                    click.echo(inert(f"{time.monotonic() - started:6.1f} s  {item['name']:13} {item['message']}"))
             if answer["ready"] and not gone_is_done:
                 return
         except Away as away:

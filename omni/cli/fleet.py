@@ -14,7 +14,7 @@ from omni.cli import context as contexts
 from omni.cli.api import Api
 from omni.cli.context import with_api
 from omni.cli.history import newer
-from omni.cli.output import Column, ago, output_option, show, show_each
+from omni.cli.output import Column, ago, inert, output_option, show, show_each
 
 WORDS = {"bad": "failed", "ask": "asks you", "warn": "attention", "off": "not there", "wait": "waits", "work": "moves"}
 """What a shape is called in a table."""
@@ -55,8 +55,8 @@ def status(api: Api, output: str) -> None:
 def _tell(item: dict[str, Any]) -> None:
     since = f", since {_age(item)}" if item["since"] else ""
     step = f", step {min(item['done'] + 1, item['steps'])} of {item['steps']}" if item["steps"] else ""
-    click.echo(f"  {WORDS.get(item['shape'], item['shape']):9}  {item['title']}{since}{step}")
-    click.echo(f"             {item['sentence']}")
+    click.echo(inert(f"  {WORDS.get(item['shape'], item['shape']):9}  {item['title']}{since}{step}"))
+    click.echo(inert(f"             {item['sentence']}"))
 
 
 AUDIT_COLUMNS: list[Column] = [

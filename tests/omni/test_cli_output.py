@@ -2,7 +2,7 @@
 
 import pytest
 
-from omni.cli import output
+from omni.cli import fleet, output
 
 SAID = "a\x1b]0;title\x07\x1b[2Jb\x9bc\r\u202ed"
 SHOWN = "a\ufffd]0;title\ufffd\ufffd[2Jb\ufffdc\ufffd\ufffdd"
@@ -27,3 +27,8 @@ def test_nor_in_forms_for_programs(capsys: pytest.CaptureFixture[str], form: str
 def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     output.show([{"name": "Zoë 机器\u00a01"}], [("name", "name")], "table")
     assert "Zoë 机器\u00a01" in capsys.readouterr().out
+
+
+def test_nor_what_an_item_of_the_status_says(capsys: pytest.CaptureFixture[str]) -> None:
+    fleet._tell({"shape": "bad", "title": SAID, "sentence": SAID, "since": None, "done": 0, "steps": 0})
+    assert capsys.readouterr().out.count(SHOWN) == 2
