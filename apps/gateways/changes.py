@@ -43,8 +43,18 @@ async def follow_changes(dsn: str, heard: Callable[[Change], None], missed: Call
                 await connection.execute(f"LISTEN {CHANGES_CHANNEL}")
                 missed()
                 async for note in connection.notifies():
-                    told = json.loads(note.payload)
-                    heard(Change(told["kind"], UUID(told["id"]), UUID(told["organisation"]), told.get("by", "")))
+                    if (change := _read(note.payload)) is not None:
+                        heard(change)
         except (psycopg.Error, OSError) as error:
             log.warning("changes cannot be heard, trying again: %s", error)
         await asyncio.sleep(RETRY)
+
+
+def _read(payload: str) -> Change | None:
+    """What was told; None for what only processes of another version understand."""
+    try:
+        told = json.loads(payload)
+        return Change(told["kind"], UUID(told["id"]), UUID(told["organisation"]), told.get("by", ""))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("a change is not understood: %s", error)
+        return None

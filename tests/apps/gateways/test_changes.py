@@ -14,7 +14,7 @@ from apps.gateways import changes
 from apps.gateways.balancers import Balancers
 from apps.gateways.changes import Change, follow_changes
 from apps.machines.models import Link, Machine
-from apps.reconcile.outbox import changed
+from apps.reconcile.outbox import CHANGES_CHANNEL, changed
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
 from apps.tenants.threads import in_thread
@@ -49,6 +49,25 @@ async def test_changes_are_heard_and_missed_ones_asked_for(
             await asked.get()
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_a_change_that_is_not_understood_is_passed_over(
+    transactional_db: None, database: postgres.Postgres
+) -> None:
+    """Processes of two versions run side by side for a while: one of them must not end the other."""
+    dsn = database.dsn(postgres.APP)
+    heard: asyncio.Queue[Change] = asyncio.Queue()
+    listening = asyncio.Event()
+    following = asyncio.create_task(follow_changes(dsn, heard.put_nowait, listening.set))
+    thing = uuid4()
+    async with asyncio.timeout(20):
+        await listening.wait()
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as other:
+            for payload in ("", "{", "[]", '{"kind": "machine"}', '{"kind": "x", "id": "1", "organisation": "2"}'):
+                await other.execute("SELECT pg_notify(%s, %s)", [CHANGES_CHANNEL, payload])
+        await in_thread(lambda: changed("machine", thing, uuid4()))
+        assert (await heard.get()).id == thing
+    following.cancel()
 
 
 class FakeEngine:
