@@ -24,8 +24,11 @@ NETWORK, FIRST, NOBODY = "127.94.0.0/29", "127.94.0.1", "127.94.0.6"
 
 
 @pytest.fixture(scope="module")
-def rack(installation: Installation, token: dict[str, Any]) -> Iterator[None]:
-    """Three machines, and an agent beside them that scans for them and names a host that does not answer."""
+def rack(installation: Installation, token: dict[str, Any], api: httpx.Client) -> Iterator[None]:
+    """Three machines, and an agent beside them that scans for them and names a host that does not answer.
+
+    Afterwards they are forgotten: other tests have machines of their own.
+    """
     folder = installation.data.parent
     flags = ["--machines", "3", "--seed", "behind", "--listen-base", FIRST, "--slowness", "0.2"]
     agent = ["agent", "--server", f"https://127.0.0.1:{installation.port}", "--ca", str(installation.data / "ca.crt")]
@@ -42,6 +45,8 @@ def rack(installation: Installation, token: dict[str, Any]) -> Iterator[None]:
         process.terminate()
     for process in started:
         process.wait(20)
+    for machine in api.get("machines", params={"q": "transport=agent"}).json()["items"]:
+        api.delete(f"machines/{machine['uuid']}").raise_for_status()
 
 
 def wait_open(address: str) -> None:

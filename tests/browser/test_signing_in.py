@@ -21,6 +21,7 @@ def test_sign_in_says_what_is_wrong_then_goes_where_one_was_going(open_page: Ope
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Clusters")
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_title("Sign in · omni")
 
