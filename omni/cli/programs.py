@@ -40,7 +40,7 @@ def serve(config: Config, welcome: bool) -> None:
 
     async def run() -> None:
         async with running(config):
-            greet(config, with_join=welcome)
+            await greet(config, with_join=welcome)
             await until_signal()
             click.echo("stopping", err=True)
 
