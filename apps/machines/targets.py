@@ -61,7 +61,7 @@ def judge(found: Found, named: bool, leads_to: str | None, known: KnownMachine |
     if not valid_uuid(uuid):
         return Verdict(Act.KEEP, "Its firmware reports no UUID, so it cannot be told from other machines.")
     if known is not None:
-        return _known(found, known)
+        return _known(found, leads_to, known)
     if found.mode == "secure":
         return Verdict(Act.KEEP, f"It runs the configuration of one of your clusters, but no machine {uuid} is known.")
     if not fingerprint:
@@ -75,15 +75,16 @@ def judge(found: Found, named: bool, leads_to: str | None, known: KnownMachine |
     return Verdict(Act.REGISTER if named else Act.KEEP)
 
 
-def _known(found: Found, known: KnownMachine) -> Verdict:
+def _known(found: Found, leads_to: str | None, known: KnownMachine) -> Verdict:
     uuid = found.hardware.uuid
     if not known.over_agent:
         return Verdict(Act.KEEP, f"Machine {uuid} joined over SideroLink; it is not reached through an agent as well.")
-    if found.mode == "secure":
-        if found.authority == known.cluster:
-            return Verdict(Act.ATTACH)
+    if found.mode == "secure" and found.authority != known.cluster:
         return Verdict(Act.KEEP, f"It says it is {uuid}, but runs the configuration of another cluster than {uuid}.")
-    if found.hardware.fingerprint and found.hardware.fingerprint == known.fingerprint:
+    same_hardware = bool(found.hardware.fingerprint) and found.hardware.fingerprint == known.fingerprint
+    # A way that led to the machine before may find its hardware changed. A new one must not: any machine of the cluster
+    # has its certificates, and a worker that was taken over would get a control plane's configuration.
+    if same_hardware or (found.mode == "secure" and leads_to == uuid):
         return Verdict(Act.ATTACH)
     return Verdict(
         Act.KEEP,
