@@ -184,8 +184,11 @@ class Monitor:
             self._up[known.link.id] = up, known.machine_id, known.link.transport
             fields |= {"connected": up, "connected_changed_at": datetime.now(UTC)}
             (self._woke if up else self._silent)(known.link.id)
-        if fields or details:
-            fields |= self._by_agent(known) if known.link.transport == "agent" else self._over(known, peer)
+        if known.link.transport == "agent":
+            fields |= self._by_agent(known)  # little that changes, and then at once
+        elif fields or details:
+            fields |= self._over(known, peer)
+        if fields:
             self._batcher.observe(known, fields)
 
     def _by_agent(self, known: Known) -> dict[str, object]:

@@ -112,7 +112,10 @@ async def test_two_agents_that_reach_one_machine_fail_over(lab: Lab) -> None:
         first.cancel()
         await enrolled(lab, "one", observation__connected=False)
         rename(await machines.machines[0].booted(), "after-the-first")
-        again = await lab.machine(machine.uuid, lambda m: up(m) and m.observation.hostname == "after-the-first")
+        again = await lab.machine(
+            machine.uuid,
+            lambda m: up(m) and (m.observation.hostname, m.observation.endpoint) == ("after-the-first", host(net)),
+        )
         assert again.observation.connected_changed_at == changed_at  # its link never went down
         second.cancel()
         down = await lab.machine(machine.uuid, lambda m: not m.observation.connected)
