@@ -135,8 +135,8 @@ SECURE = replace(FOUND, mode="secure", authority="c-1")
         (replace(FOUND, hardware=Hardware(UUID, "")), replace(BEHIND, fingerprint=""), None, Act.KEEP, "hardware"),
         (FOUND, replace(BEHIND, over_agent=False), None, Act.KEEP, "joined over SideroLink"),
         (SECURE, CONFIGURED, None, Act.ATTACH, ""),
-        (replace(SECURE, hardware=TWIN.hardware), CONFIGURED, UUID, Act.ATTACH, ""),  # new parts; the way is known
-        (replace(SECURE, hardware=TWIN.hardware), CONFIGURED, None, Act.KEEP, "hardware is not that"),  # a worker may lie
+        (replace(SECURE, hardware=TWIN.hardware), CONFIGURED, UUID, Act.ATTACH, ""),  # new parts
+        (replace(SECURE, hardware=TWIN.hardware), CONFIGURED, None, Act.KEEP, "hardware is not that"),  # a liar
         (replace(SECURE, authority="c-2"), CONFIGURED, UUID, Act.KEEP, "the configuration of another cluster"),
         (SECURE, BEHIND, None, Act.KEEP, "the configuration of another cluster"),
         (SECURE, None, None, Act.KEEP, "no machine"),
