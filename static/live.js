@@ -150,7 +150,6 @@ function put(fresh, old) {
     if (!before || !same(row, before)) row.classList.add("new");
   }
   old.replaceWith(fresh);
-  window.htmx?.process(fresh);
 }
 
 function parse(html) {

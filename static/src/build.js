@@ -1,5 +1,5 @@
-// Bundles the YAML editor and copies htmx into ../vendor. Run after changing a version in package.json.
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+// Bundles the YAML editor into ../vendor. Run after changing a version in package.json.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
 const result = await build({
@@ -12,8 +12,6 @@ const result = await build({
   outfile: "../vendor/editor.js",
   metafile: true,
 });
-copyFileSync("node_modules/htmx.org/dist/htmx.min.js", "../vendor/htmx.js");
-copyFileSync("node_modules/htmx.org/LICENSE", "../vendor/htmx.LICENSE.txt");
 
 // The licence of every package inside the bundle travels with it.
 const packages = new Set(Object.keys(result.metafile.inputs)
