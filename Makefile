@@ -24,7 +24,7 @@ run: $(VENV)/.run ## Start everything for real machines; prints how they join (D
 	@$(PY) -m omni serve --data $(DATA) --listen $(LISTEN) --welcome
 
 test: tools $(VENV)/.dev lint check ## Check style, types, layers and generated code, and run every test
-	$(PY) -m pytest -n 2 --dist loadfile --durations 15 -m "not browser"
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15 -m "not browser"
 	$(PY) -m pytest tests/browser
 
 lint: $(VENV)/.dev
