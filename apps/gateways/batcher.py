@@ -9,14 +9,15 @@ import logging
 import re
 from collections import defaultdict, deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
 from google.protobuf.message import Message
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import ConnectionPool
 
 from apps.gateways import bounds, rows
 from apps.gateways.directory import Directory, Known
@@ -47,6 +48,8 @@ JOIN_TOKEN = re.compile(rb"""(?<=jointoken=)[^\s&"'\\]+""")
 """The kernel logs its command line, which has the join token: it is replaced before anything is kept."""
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -88,7 +91,8 @@ class Batcher:
     ) -> None:
         """`gateway` is this one's name: of machines whose links another one holds nothing is overwritten, and `refused`
         hears of them: should they turn out to be here after all, everything is to be observed anew."""
-        self._pool = AsyncConnectionPool(dsn, min_size=1, max_size=2, open=False, kwargs={"autocommit": True})
+        self._pool = ConnectionPool(dsn, min_size=1, max_size=2, open=False, kwargs={"autocommit": True})
+        self._thread = ThreadPoolExecutor(1, "batcher")
         self._directory, self._gateway, self._refused = directory, gateway, refused
         self._gathered: dict[UUID, _Gathered] = {}
         self._told: dict[UUID, dict[str, Any]] = {}
@@ -187,7 +191,7 @@ class Batcher:
 
     async def run(self) -> None:
         """Write until cancelled; while the database is away everything waits."""
-        await self._pool.open()
+        self._pool.open()
         try:
             while True:
                 await self._work.wait()
@@ -200,7 +204,18 @@ class Batcher:
                     self._work.set()
                     await asyncio.sleep(RETRY)
         finally:
-            await self._pool.close()
+            await asyncio.to_thread(self._pool.close)
+
+    async def _ask(self, work: Callable[[rows.Connection], T]) -> T:
+        """What `work` does with a connection, in a thread of our own: a loop that is busy with a thousand machines
+        would come late to each answer of the database, and be busy with JSON besides.
+        """
+
+        def connected() -> T:
+            with self._pool.connection() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, connected)
 
     async def flush(self) -> None:
         """Write what has been gathered. On an error of the database what was not written stays for the next try."""
@@ -209,11 +224,10 @@ class Batcher:
         for machine_id, gathered in taken.items():
             organisations[gathered.organisation_id].append(machine_id)
         try:
-            async with self._pool.connection() as connection:
-                for organisation_id, machines in organisations.items():
-                    await self._write(connection, organisation_id, {id: taken[id] for id in machines})
-                    for machine_id in machines:
-                        del taken[machine_id]
+            for organisation_id, machines in organisations.items():
+                await self._write(organisation_id, {id: taken[id] for id in machines})
+                for machine_id in machines:
+                    del taken[machine_id]
         except (psycopg.Error, OSError):
             self._put_back(taken)
             raise
@@ -231,22 +245,22 @@ class Batcher:
         self._written.set()
         self._written = asyncio.Event()
 
-    async def _write(
-        self, connection: rows.Connection, organisation_id: UUID, taken: dict[UUID, _Gathered], again: bool = True
-    ) -> None:
+    async def _write(self, organisation_id: UUID, taken: dict[UUID, _Gathered], again: bool = True) -> None:
         """Write what an organisation's machines said; what one of them said is left out when it cannot be stored."""
         try:
-            await self._number(connection, organisation_id, taken)
+            await self._number(organisation_id, taken)
             batches = [self._batch(machine_id, gathered) for machine_id, gathered in taken.items()]
-            refused = await rows.write(connection, organisation_id, batches, self._gateway)
+            refused = await self._ask(
+                lambda connection: rows.write(connection, organisation_id, batches, self._gateway)
+            )
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, ValueError, TypeError) as error:
             for machine_id in taken:
                 self._next_line.pop(machine_id, None)
             if again and isinstance(error, psycopg.errors.UniqueViolation):  # another gateway wrote log lines meanwhile
-                await self._write(connection, organisation_id, taken, again=False)
+                await self._write(organisation_id, taken, again=False)
             elif len(taken) > 1:
                 for machine_id, gathered in taken.items():
-                    await self._write(connection, organisation_id, {machine_id: gathered})
+                    await self._write(organisation_id, {machine_id: gathered})
             else:
                 log.error("what machine %s said cannot be stored and is left out: %s", *taken, error)
             return
@@ -260,11 +274,11 @@ class Batcher:
             if batch.events and self._directory.machine(batch.machine_id) is not None:
                 self._untrimmed[batch.machine_id] = 0 if batch.trim else self._grown(batch.machine_id, batch.events)
 
-    async def _number(self, connection: rows.Connection, organisation_id: UUID, taken: dict[UUID, _Gathered]) -> None:
+    async def _number(self, organisation_id: UUID, taken: dict[UUID, _Gathered]) -> None:
         """Find out where the log lines of machines go on that this process has not written any of."""
         new = [id for id, gathered in taken.items() if gathered.lines and id not in self._next_line]
         if new:
-            last = await rows.last_lines(connection, organisation_id, new)
+            last = await self._ask(lambda connection: rows.last_lines(connection, organisation_id, new))
             self._next_line |= {machine_id: last.get(machine_id, 0) + 1 for machine_id in new}
 
     def _batch(self, machine_id: UUID, gathered: _Gathered) -> rows.Batch:

@@ -24,7 +24,7 @@ EVENTS_KEPT = 300
 EVENTS_SLACK = 50
 """Events beyond those kept that may be there: finding the oldest with every new one costs more than all else."""
 
-Connection = psycopg.AsyncConnection[Any]
+Connection = psycopg.Connection[Any]
 
 _RECONCILED = {
     "connected", "reachable", "api_mode", "boot_id", "stage", "ready", "unmet", "talos_version", "schematic",
@@ -58,42 +58,40 @@ class Batch:
     trim: bool = True
 
 
-async def last_lines(connection: Connection, organisation_id: UUID, machines: list[UUID]) -> dict[UUID, int]:
+def last_lines(connection: Connection, organisation_id: UUID, machines: list[UUID]) -> dict[UUID, int]:
     """The number of the last log line stored of each machine that has any."""
-    async with connection.transaction():
-        await _enter(connection, organisation_id)
-        cursor = await connection.execute(
+    with connection.transaction():
+        _enter(connection, organisation_id)
+        cursor = connection.execute(
             "SELECT machine_id, max(first_line + lines - 1) FROM machines_logchunk WHERE machine_id = ANY(%s)"
             " GROUP BY machine_id",
             [machines],
         )
-        return {machine_id: int(last) async for machine_id, last in cursor}
+        return {machine_id: int(last) for machine_id, last in cursor}
 
 
-async def write(connection: Connection, organisation_id: UUID, batches: list[Batch], gateway: str) -> set[UUID]:
+def write(connection: Connection, organisation_id: UUID, batches: list[Batch], gateway: str) -> set[UUID]:
     """Store what machines of one organisation said to `gateway`; all of it or, when an error is raised, nothing.
 
     The machines of which nothing was observed, since another gateway holds their links.
     """
     now = datetime.now(UTC)
-    async with connection.transaction():
-        await _enter(connection, organisation_id)
-        async with connection.pipeline():
-            updates = await _update(connection, batches, now, gateway)
-            await _insert_events(connection, organisation_id, batches)
-            await _insert_lines(connection, organisation_id, batches, now)
-            await _tell(connection, organisation_id, batches)
-        updated = {row[0] for update in updates for row in await update.fetchall()}
+    with connection.transaction():
+        _enter(connection, organisation_id)
+        with connection.pipeline():
+            updates = _update(connection, batches, now, gateway)
+            _insert_events(connection, organisation_id, batches)
+            _insert_lines(connection, organisation_id, batches, now)
+            _tell(connection, organisation_id, batches)
+        updated = {row[0] for update in updates for row in update.fetchall()}
     return {batch.machine_id for batch in batches if batch.fields} - updated
 
 
-async def _enter(connection: Connection, organisation_id: UUID) -> None:
-    await connection.execute("SELECT set_config('omni.tenant', %s, true)", [str(organisation_id)])
+def _enter(connection: Connection, organisation_id: UUID) -> None:
+    connection.execute("SELECT set_config('omni.tenant', %s, true)", [str(organisation_id)])
 
 
-async def _update(
-    connection: Connection, batches: list[Batch], now: datetime, gateway: str
-) -> list[psycopg.AsyncCursor[Any]]:
+def _update(connection: Connection, batches: list[Batch], now: datetime, gateway: str) -> list[psycopg.Cursor[Any]]:
     """One statement for all machines that said something of the same columns; each gives the machines it updated. Only
     what is ours to observe: a gateway that lost the link a moment ago overwrites nothing.
     """
@@ -102,7 +100,7 @@ async def _update(
         if batch.fields:
             by_columns[tuple(sorted(batch.fields))].append({**batch.fields, "machine_id": batch.machine_id})
     return [
-        await connection.execute(_update_query(columns), [now, Json(values, _dumps), gateway])
+        connection.execute(_update_query(columns), [now, Json(values, _dumps), gateway])
         for columns, values in by_columns.items()
     ]
 
@@ -124,12 +122,12 @@ def _update_query(columns: tuple[str, ...]) -> sql.Composed:
     )
 
 
-async def _insert_events(connection: Connection, organisation_id: UUID, batches: list[Batch]) -> None:
+def _insert_events(connection: Connection, organisation_id: UUID, batches: list[Batch]) -> None:
     values = [
         {"id": uuid7(), "machine_id": batch.machine_id, **vars(event)} for batch in batches for event in batch.events
     ]
     if values:
-        await connection.execute(
+        connection.execute(
             "INSERT INTO machines_machineevent (id, organisation_id, machine_id, at, kind, summary, payload)"
             " SELECT new.id, %s, m.id, at, kind, summary, payload FROM jsonb_to_recordset(%s::jsonb)"
             " AS new(id uuid, machine_id uuid, at timestamptz, kind text, summary text, payload jsonb)"
@@ -138,17 +136,16 @@ async def _insert_events(connection: Connection, organisation_id: UUID, batches:
         )
     full = [batch.machine_id for batch in batches if batch.events and batch.trim]
     if full:
-        await connection.execute(
-            "DELETE FROM machines_machineevent AS event USING ("
-            "   SELECT id, (SELECT id FROM machines_machineevent WHERE machine_id = m.id"
-            "               ORDER BY id DESC OFFSET %s LIMIT 1) AS oldest"
-            "   FROM unnest(%s::uuid[]) AS m(id)"
-            " ) AS kept WHERE event.machine_id = kept.id AND event.id < kept.oldest",
-            [EVENTS_KEPT - 1, full],
+        connection.execute(
+            "DELETE FROM machines_machineevent WHERE id IN (SELECT id FROM ("
+            "   SELECT id, row_number() OVER (PARTITION BY machine_id ORDER BY id DESC) AS place"
+            "   FROM machines_machineevent WHERE machine_id = ANY(%s)"
+            " ) AS placed WHERE place > %s)",
+            [full, EVENTS_KEPT],
         )
 
 
-async def _insert_lines(connection: Connection, organisation_id: UUID, batches: list[Batch], now: datetime) -> None:
+def _insert_lines(connection: Connection, organisation_id: UUID, batches: list[Batch], now: datetime) -> None:
     rows = []
     for batch in batches:
         if batch.lines:
@@ -158,25 +155,25 @@ async def _insert_lines(connection: Connection, organisation_id: UUID, batches: 
     if not rows:
         return
     ids, machines, firsts, counts, packs, kept_from = (list(column) for column in zip(*rows, strict=True))
-    await connection.execute(
+    connection.execute(
         "INSERT INTO machines_logchunk (id, organisation_id, machine_id, first_line, lines, at, data)"
         " SELECT new.id, %s, m.id, first, count, %s, data"
         " FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::int[], %s::bytea[])"
         " AS new(id, machine_id, first, count, data) JOIN machines_machine AS m ON m.id = new.machine_id",
         [organisation_id, now, ids, machines, firsts, counts, packs],
     )
-    await connection.execute(
+    connection.execute(
         "DELETE FROM machines_logchunk AS chunk USING unnest(%s::uuid[], %s::bigint[]) AS kept(machine_id, first)"
         " WHERE chunk.machine_id = kept.machine_id AND chunk.first_line + chunk.lines <= kept.first",
         [machines, kept_from],
     )
 
 
-async def _tell(connection: Connection, organisation_id: UUID, batches: list[Batch]) -> None:
+def _tell(connection: Connection, organisation_id: UUID, batches: list[Batch]) -> None:
     """Notify watchers of every change, and reconcilers of those that they decide on."""
     decided = [batch.machine_id for batch in batches if _RECONCILED & batch.fields.keys()]
     if decided:
-        await connection.execute(
+        connection.execute(
             "INSERT INTO reconcile_outbox (kind, object_id, organisation_id, version, due_at, attempts, last_error)"
             " SELECT kind, object_id, organisation_id, 1, now(), 0, '' FROM ("
             "   SELECT 'machine' AS kind, id AS object_id, organisation_id FROM machines_machine"
@@ -189,16 +186,14 @@ async def _tell(connection: Connection, organisation_id: UUID, batches: list[Bat
             " SET version = reconcile_outbox.version + 1, due_at = least(reconcile_outbox.due_at, excluded.due_at)",
             {"ids": decided},
         )
-        await connection.execute("SELECT pg_notify(%s, '')", [WAKE_CHANNEL])
+        connection.execute("SELECT pg_notify(%s, '')", [WAKE_CHANNEL])
     changes = [
         json.dumps({"organisation": str(organisation_id), "kind": kind, "id": str(batch.machine_id)})
         for kind, said in _SAID.items()
         for batch in batches
         if said(batch)
     ]
-    await connection.execute(
-        "SELECT pg_notify(%s, change) FROM unnest(%s::text[]) AS change", [CHANGES_CHANNEL, changes]
-    )
+    connection.execute("SELECT pg_notify(%s, change) FROM unnest(%s::text[]) AS change", [CHANGES_CHANNEL, changes])
 
 
 _SAID: dict[str, Callable[[Batch], object]] = {

@@ -90,9 +90,9 @@ class Rig:
 @pytest.fixture
 async def rig(transactional_db: None, database: postgres.Postgres, organisation: Organisation) -> AsyncIterator[Rig]:
     made = Rig(database.dsn(postgres.APP), organisation)
-    await made.batcher._pool.open()
+    made.batcher._pool.open()
     yield made
-    await made.batcher._pool.close()
+    made.batcher._pool.close()
 
 
 # --- observations -------------------------------------------------------------------------------------------------
@@ -319,10 +319,10 @@ async def test_lines_are_numbered_over_the_life_of_a_machine(rig: Rig) -> None:
         await rig.batcher.lines(known.link.address, chunk)
         await rig.batcher.flush()
     again = Batcher(rig.dsn, rig.directory)  # after a restart
-    await again._pool.open()
+    again._pool.open()
     await again.lines(known.link.address, [b"four \x00\xff"])
     await again.flush()
-    await again._pool.close()
+    again._pool.close()
     assert await rig.lines(known) == [(1, b"one"), (2, b"two"), (3, b"three"), (4, b"four \x00\xff")]
 
 
@@ -437,8 +437,8 @@ async def test_what_cannot_be_stored_costs_nobody_else_anything(
 
 async def cut(rig: Rig) -> None:
     """Break the batcher's connections."""
-    async with rig.batcher._pool.connection() as connection:
-        await connection.execute("SET application_name = 'cut'")
+    with rig.batcher._pool.connection() as connection:
+        connection.execute("SET application_name = 'cut'")
         async with await psycopg.AsyncConnection.connect(rig.dsn, autocommit=True) as killer:
             await killer.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cut'"
@@ -456,12 +456,12 @@ async def test_nothing_is_lost_or_doubled_when_a_write_fails(
         await rig.batcher.lines(known.link.address, [b"before"])
     write, calls = rows.write, 0
 
-    async def breaks(*arguments: Any) -> set[UUID]:
+    def breaks(*arguments: Any) -> set[UUID]:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise psycopg.OperationalError("the connection is lost")
-        return await write(*arguments)
+        return write(*arguments)
 
     monkeypatch.setattr(rows, "write", breaks)
     with pytest.raises(psycopg.OperationalError):
@@ -489,10 +489,10 @@ async def test_while_the_database_is_away_a_machine_waits_in_bounded_memory(
     away = True
     write = rows.write
 
-    async def absent(*arguments: Any) -> set[UUID]:
+    def absent(*arguments: Any) -> set[UUID]:
         if away:
             raise psycopg.OperationalError("the server is starting up")
-        return await write(*arguments)
+        return write(*arguments)
 
     monkeypatch.setattr(rows, "write", absent)
     senders = [asyncio.create_task(rig.batcher.lines(known.link.address, [b"x" * 1000] * 700)) for _ in range(3)]
