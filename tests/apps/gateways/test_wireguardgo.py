@@ -49,4 +49,4 @@ def test_machines_join_a_gateway_on_wireguard_go(
 ) -> None:
     run("gateway", database, desk)
     links = desk.ask(lambda: sorted(Machine.objects.values_list("link__transport", flat=True)))
-    assert links == ["grpc", "udp"]
+    assert links == ["agent", "grpc", "udp"]

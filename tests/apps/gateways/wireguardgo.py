@@ -101,26 +101,37 @@ async def lab_of(folder: Path, slug: str) -> Any:
 
 
 async def gateway(folder: Path, slug: str, token: str) -> None:
-    """Machines over UDP and in a tunnel join a gateway on an interface, and are back after its restart."""
+    """Machines join a gateway on an interface by each kind of link, and are back after its restart."""
     from apps.machines.history import log_lines
     from apps.machines.models import MachineEvent
+    from tests.apps.gateways import behind
     from tests.apps.gateways.lab import complete
 
     lab = await lab_of(folder, slug)
     lab.settings = replace(lab.settings, wireguard="wireguard-go")
-    async with lab.fleet(token) as udp, lab.fleet(token, tunnel=True, seed="tunnel") as tunnel:
-        joined = [udp.machines[0], tunnel.machines[0]]
+    net = behind.network()
+    async with (
+        lab.fleet(token) as udp,
+        lab.fleet(token, tunnel=True, seed="tunnel") as tunnel,
+        behind.fleet(net) as apart,
+        behind.running_agent(lab, token, behind.host(net)),
+    ):
+        joined = [
+            (udp.machines[0], complete),
+            (tunnel.machines[0], complete),
+            (apart.machines[0], behind.up),  # some of the inventory is for administrators
+        ]
         async with lab.gateway():
-            for simulated in joined:
-                machine = await lab.machine(simulated.hardware.uuid, complete)
+            for simulated, is_seen in joined:
+                machine = await lab.machine(simulated.hardware.uuid, is_seen)
                 said = {"machine": machine, "kind": "MachineStatusEvent"}
                 await lab.until(lambda said=said: MachineEvent.objects.filter(**said).exists())
-            over_udp = await lab.machine(joined[0].hardware.uuid, lambda m: m.link.last_endpoint)
+            over_udp = await lab.machine(udp.machines[0].hardware.uuid, lambda m: m.link.last_endpoint)
             assert len(run("wg", "show", f"omni{lab.settings.wireguard_port}", "peers").split()) == 2
             assert not over_udp.link.last_endpoint.startswith("127.64."), "a tunnel's socket was taken for an endpoint"
         async with lab.gateway():
-            for simulated in joined:
-                machine = await lab.machine(simulated.hardware.uuid, complete)
+            for simulated, is_seen in joined:
+                machine = await lab.machine(simulated.hardware.uuid, is_seen)
 
                 def heard(simulated: Machine = simulated, machine: Any = machine) -> bool:
                     """Each look says a line more: what is written into a connection that just broke is lost."""
