@@ -26,6 +26,11 @@ from nodeagent import eventtext
 INTERVAL = 0.1
 """Seconds between writes."""
 
+SESSION = {"autocommit": True, "prepare_threshold": None}
+"""Statements are planned each time: a plan that was made while tables were empty is kept with a prepared statement, and
+took half a minute once a thousand machines had joined.
+"""
+
 RETRY = 1.0
 """Seconds between tries while the database is away."""
 
@@ -91,7 +96,7 @@ class Batcher:
     ) -> None:
         """`gateway` is this one's name: of machines whose links another one holds nothing is overwritten, and `refused`
         hears of them: should they turn out to be here after all, everything is to be observed anew."""
-        self._pool = ConnectionPool(dsn, min_size=1, max_size=2, open=False, kwargs={"autocommit": True})
+        self._pool = ConnectionPool(dsn, min_size=1, max_size=2, open=False, kwargs=SESSION)
         self._thread = ThreadPoolExecutor(1, "batcher")
         self._directory, self._gateway, self._refused = directory, gateway, refused
         self._gathered: dict[UUID, _Gathered] = {}

@@ -227,6 +227,18 @@ async def test_an_event_repeated_after_a_lost_answer_is_taken_once(rig: Rig) -> 
     assert len(await rig.summaries(known)) == 5
 
 
+async def test_no_plan_outlives_the_tables_it_was_made_for(rig: Rig) -> None:
+    known = await rig.machine()
+    for number in range(12):
+        rig.batcher.observe(known, {"stage": f"{number}"})
+        await rig.event(known, f"{number}")
+        await rig.batcher.lines(known.link.address, [b"line"])
+        await rig.batcher.flush()
+    with rig.batcher._pool.connection() as connection:
+        prepared = connection.execute("SELECT statement FROM pg_prepared_statements").fetchall()
+    assert prepared == []
+
+
 async def test_a_few_old_events_may_stay_for_a_while(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "EVENTS_KEPT", 5)
     monkeypatch.setattr(rows, "EVENTS_SLACK", 4)
