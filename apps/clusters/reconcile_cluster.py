@@ -201,6 +201,7 @@ class _Run:
             case SendAway():
                 rows = ClusterMachine.objects.filter(cluster=cluster, machine__uuid__in=step.uuids, leaving_at=None)
                 rows.update(leaving_at=timezone.now(), slot_at=None)
+                changed("cluster", cluster.id, self.organisation_id)
                 self._hint_members()
             case FixBootstrap():
                 ClusterStatus.objects.filter(cluster=cluster, bootstrap_machine_uuid="").update(
@@ -260,6 +261,7 @@ class _Run:
             )  # fmt: skip
             hint("cluster-machine", row.id, self.organisation_id)
             changed("machine", machine.id, self.organisation_id)
+            changed("cluster", cluster.id, self.organisation_id)
 
     def _hint_members(self) -> None:
         for row_id in ClusterMachine.objects.filter(cluster_id=self.cluster_id).values_list("id", flat=True):

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db.models import Count, Min, Q
@@ -259,8 +261,8 @@ def _found(look: _Look) -> Iterator[Item]:
 
 def _troubled_machines(look: _Look) -> Iterator[Item]:
     """Machines in no cluster with a condition that a person has to end, by condition."""
-    state: Callable[[str], Q] = lambda shape: Q(conditions__contains=[{"state": shape}])  # noqa: E731
-    rows = MachineStatus.objects.filter(state("bad") | state("ask") | state("warn"))
+    troubled = [Q(conditions__contains=[{"state": shape}]) for shape in ("bad", "ask", "warn")]
+    rows = MachineStatus.objects.filter(reduce(or_, troubled))
     rows = rows.filter(machine__cluster_machine__isnull=True, machine__observation__connected=True)
     groups: dict[tuple[str, State], list[tuple[MachineStatus, dict[str, Any]]]] = {}
     for row in rows.select_related("machine__observation").order_by("machine__uuid")[:LOOKED_AT]:

@@ -5,14 +5,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
 from apps.dashboard.history_parts import EVENTS, LINES, event_view, log_view
-from apps.dashboard.machines import row_of
+from apps.dashboard.machines import machine_of, row_of
 from apps.dashboard.page import PageRequest, page, show
-from apps.machines import history, queries
+from apps.machines import history
 from apps.machines.history import EVENT_KINDS, FACILITIES, LEVELS, EventFilter, LogFilter
 from apps.machines.models import Machine
 
@@ -23,17 +23,10 @@ SPANS = (("", "All that is kept"), ("15m", "Last 15 min"), ("1h", "Last hour"), 
          ("1d", "Last day"), ("7d", "Last 7 days"))  # fmt: skip
 
 
-def _machine(uuid: str) -> Machine:
-    machine = queries.machines().filter(uuid=uuid).first()
-    if machine is None:
-        raise Http404(f"no machine {uuid} in this organisation")
-    return machine
-
-
 @page("machine.read")
 def machine_head(request: PageRequest, uuid: str) -> HttpResponse:
     """The heading above events and log, for a live swap."""
-    machine = _machine(uuid)
+    machine = machine_of(uuid)
     context = {"row": row_of(machine), "machine": machine, "observed": machine.observation}
     return render(request, "machines/head.html", {"organisation": request.organisation, **context})
 
@@ -41,7 +34,7 @@ def machine_head(request: PageRequest, uuid: str) -> HttpResponse:
 @page("machine.events")
 def machine_events(request: PageRequest, uuid: str) -> HttpResponse:
     """A machine's events, the newest first, and those that come."""
-    machine, given = _machine(uuid), request.GET.dict()
+    machine, given = machine_of(uuid), request.GET.dict()
     wanted, errors, query = EventFilter(), {}, _query(given, ("q", "kind", "since"))
     try:
         wanted = EventFilter.read(given, timezone.now())
@@ -57,7 +50,7 @@ def machine_events(request: PageRequest, uuid: str) -> HttpResponse:
 @page("machine.logs")
 def machine_logs(request: PageRequest, uuid: str) -> HttpResponse:
     """The end of a machine's kernel log, and the lines that come; `?before=` gives a part further up."""
-    machine, given = _machine(uuid), request.GET.dict()
+    machine, given = machine_of(uuid), request.GET.dict()
     wanted, errors, query = LogFilter(), {}, _query(given, ("q", "level", "facility", "since"))
     try:
         wanted = LogFilter.read(given, timezone.now())
@@ -81,7 +74,7 @@ def machine_logs(request: PageRequest, uuid: str) -> HttpResponse:
 @page("machine.logs")
 def machine_log_download(request: PageRequest, uuid: str) -> HttpResponse:
     """The kernel log as a file: as the machine sent it (`?raw`), or as text, with the page's filters."""
-    machine = _machine(uuid)
+    machine = machine_of(uuid)
     try:
         wanted = LogFilter.read(request.GET.dict(), timezone.now())
     except ValidationError as error:

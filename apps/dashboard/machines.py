@@ -118,10 +118,7 @@ def machine_list(request: PageRequest) -> HttpResponse:
 @page("machine.list")
 def machine_row(request: PageRequest, uuid: str) -> HttpResponse:
     """One row of the list, for a live swap."""
-    machine = queries.machines().filter(uuid=uuid).first()
-    if machine is None:
-        return HttpResponse(status=404)
-    return render(request, "machines/row.html", {"row": row_of(machine), "organisation": request.organisation})
+    return render(request, "machines/row.html", {"row": row_of(machine_of(uuid)), "organisation": request.organisation})
 
 
 @page("machine.list")
@@ -152,7 +149,8 @@ def _joining(order: str, most: int) -> list[tuple[Link, Shown]]:
     return [(link, states.link_state(link)) for link in pending]
 
 
-def _machine(uuid: str) -> Machine:
+def machine_of(uuid: str) -> Machine:
+    """The machine of a page's address. Raises Http404."""
     machine = queries.machines().filter(uuid=uuid).first()
     if machine is None:
         raise Http404(f"no machine {uuid} in this organisation")
@@ -175,7 +173,7 @@ def machine_overview(request: PageRequest, uuid: str) -> HttpResponse:
 
 
 def _detail(request: PageRequest, uuid: str) -> dict[str, Any]:
-    machine = _machine(uuid)
+    machine = machine_of(uuid)
     member = getattr(machine, "cluster_machine", None)
     conditions = list(machine.status.conditions) if hasattr(machine, "status") else []
     if member is not None:
@@ -201,7 +199,7 @@ def _detail(request: PageRequest, uuid: str) -> dict[str, Any]:
 @page("machine.label")
 def machine_label(request: PageRequest, uuid: str) -> HttpResponse:
     """Replace a machine's own labels by lines of `key=value`."""
-    machine = _machine(uuid)
+    machine = machine_of(uuid)
     if request.method == "POST":
         pairs = [line.partition("=") for line in request.POST.get("labels", "").split() if line]
         try:
@@ -214,7 +212,7 @@ def machine_label(request: PageRequest, uuid: str) -> HttpResponse:
 @page("machine.remove")
 def machine_remove(request: PageRequest, uuid: str) -> HttpResponse:
     """Forget a machine."""
-    machine = _machine(uuid)
+    machine = machine_of(uuid)
     if request.method != "POST":
         return redirect("machine", request.organisation.slug, uuid)
     try:

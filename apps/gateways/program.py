@@ -107,7 +107,7 @@ async def run(settings: Settings) -> None:
             agents.removed(change.id)
         elif change.kind in ("agent", AGENT_REMOVED, "join-token"):
             agents.heard(change.kind, str(change.id), change.organisation)
-        elif change.kind in ("cluster", "cluster-machine", "machine"):
+        elif change.kind == "cluster":  # its members among others; what a machine says changes none
             balancers.look()
 
     def others_changed() -> None:

@@ -17,7 +17,8 @@ from typing import Any, Self
 from weakref import WeakSet
 
 from nodeagent.sockets import RESET, reset
-from nodeagent.wireguard import device_link, wg
+from nodeagent.wireguard import device_link, streams, wg
+from nodeagent.wireguard.addresses import packed, text
 from nodeagent.wireguard.device_link import DeviceProcess, Kind
 from nodeagent.wireguard.engine import (
     DIAL_TIMEOUT,
@@ -36,7 +37,6 @@ from nodeagent.wireguard.engine import (
 from nodeagent.wireguard.noise import KEY_SIZE, Identity
 from nodeagent.wireguard.tunnel_sockets import TunnelSockets
 
-READER_LIMIT = 64 << 10
 BACKLOG = 1024
 ACCEPT_PAUSE = 0.1
 """Seconds to wait when a connection cannot be accepted, e.g. for want of file descriptors."""
@@ -96,7 +96,7 @@ class InterfaceEngine:
     ) -> None:
         if len(public_key) != KEY_SIZE:
             raise ValueError(f"A WireGuard public key has {KEY_SIZE} bytes, this one has {len(public_key)}")
-        address = _canonical(address)
+        address = text(packed(address))
         async with self._lock:
             if address == self._address or self._keys.get(address, public_key) != public_key:
                 raise ValueError(
@@ -189,21 +189,16 @@ class InterfaceEngine:
     async def create_connection(
         self, factory: Callable[[], P], address: str, port: int, timeout: float = DIAL_TIMEOUT
     ) -> tuple[asyncio.Transport, P]:
-        address = _canonical(address)
+        address = text(packed(address))
         if address not in self._keys:
             raise OSError(errno.EHOSTUNREACH, f"No machine with overlay address {address} is linked here")
         link = self._socket()
         try:
             link.bind((self._address, 0))
-            async with asyncio.timeout(timeout):
-                await self._loop.sock_connect(link, (address, port))
+            with streams.told(address, port, timeout):
+                async with asyncio.timeout(timeout):
+                    await self._loop.sock_connect(link, (address, port))
             transport, protocol = await self._loop.create_connection(factory, sock=link)
-        except ConnectionRefusedError:
-            link.close()
-            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{address} refused to connect on port {port}") from None
-        except TimeoutError:
-            link.close()
-            raise TimeoutError(errno.ETIMEDOUT, f"{address} port {port} did not answer in {timeout:g} s") from None
         except BaseException:
             link.close()
             raise
@@ -214,11 +209,7 @@ class InterfaceEngine:
     async def dial(
         self, address: str, port: int, timeout: float = DIAL_TIMEOUT
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader = asyncio.StreamReader(READER_LIMIT, self._loop)
-        transport, protocol = await self.create_connection(
-            lambda: asyncio.StreamReaderProtocol(reader, loop=self._loop), address, port, timeout
-        )
-        return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
+        return await streams.dial(self, address, port, timeout)
 
     async def listen(
         self, port: int, factory: Callable[[], asyncio.BaseProtocol], admit: Admit | None = None
@@ -237,11 +228,7 @@ class InterfaceEngine:
         return _PortListener(link, bound, accepting, lambda: device_link.close_port(self._interface, bound))
 
     async def serve(self, port: int, handler: StreamHandler, admit: Admit | None = None) -> Listener:
-        def factory() -> asyncio.StreamReaderProtocol:
-            reader = asyncio.StreamReader(READER_LIMIT, self._loop)
-            return asyncio.StreamReaderProtocol(reader, handler, loop=self._loop)
-
-        return await self.listen(port, factory, admit)
+        return await streams.serve(self, port, handler, admit)
 
     async def _accept(
         self, link: socket.socket, factory: Callable[[], asyncio.BaseProtocol], admit: Admit | None
@@ -307,10 +294,3 @@ class _PortListener:
     async def _shut_filter(self) -> None:
         with contextlib.suppress(OSError):  # the filter may be gone before
             await self._shut()
-
-
-def _canonical(address: str) -> str:
-    try:
-        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, address))
-    except OSError:
-        raise ValueError(f"{address!r} is no IPv6 address") from None

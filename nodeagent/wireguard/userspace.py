@@ -10,10 +10,11 @@ import asyncio
 import dataclasses
 import errno
 import random
-import socket
 from collections.abc import Callable
 from typing import cast
 
+from nodeagent.wireguard import streams
+from nodeagent.wireguard.addresses import packed, text
 from nodeagent.wireguard.deadlines import NEVER
 from nodeagent.wireguard.device import Device
 from nodeagent.wireguard.engine import (
@@ -38,8 +39,6 @@ from nodeagent.wireguard.tcp.settings import Settings
 from nodeagent.wireguard.transport import TcpTransport
 from nodeagent.wireguard.udp import UdpSocket
 
-READER_LIMIT = 64 << 10
-
 
 class UserspaceEngine:
     """Implements `Engine`. Made inside a running event loop, and used only there."""
@@ -61,7 +60,7 @@ class UserspaceEngine:
         """
         self._loop = asyncio.get_running_loop()
         self._counters = Counters()
-        self._address = _packed(address)
+        self._address = packed(address)
         self._device = Device(Identity(private_key), self._transmit, self._deliver, self._counters, rng=rng)
         self._stack = Stack(self._address, self._output, settings, limits, self._counters, rng)
         self._by_address: dict[bytes, Peer] = {}
@@ -80,7 +79,7 @@ class UserspaceEngine:
 
     @property
     def address(self) -> str:
-        return _text(self._address)
+        return text(self._address)
 
     @property
     def udp_address(self) -> UdpAddress | None:
@@ -93,21 +92,21 @@ class UserspaceEngine:
     ) -> None:
         if len(public_key) != KEY_SIZE:
             raise ValueError(f"A WireGuard public key has {KEY_SIZE} bytes, this one has {len(public_key)}")
-        packed = _packed(address)
+        overlay = packed(address)
         kernel = self._kernel_endpoint(endpoint)
-        holder = self._by_address.get(packed)
-        if packed == self._address or (holder is not None and holder.public_key != public_key):
+        holder = self._by_address.get(overlay)
+        if overlay == self._address or (holder is not None and holder.public_key != public_key):
             raise ValueError(
                 f"Overlay address {address} belongs to another key; give this machine an address of its own"
             )
         peer = self._device.peers.get(public_key)
         if peer is None:
-            peer = self._device.add_peer(public_key, packed, keepalive)
-        elif peer.address != packed:
+            peer = self._device.add_peer(public_key, overlay, keepalive)
+        elif peer.address != overlay:
             self._forget_address(peer)
-            peer.address = packed
+            peer.address = overlay
         peer.keepalive = keepalive
-        self._by_address[packed] = peer
+        self._by_address[overlay] = peer
         now = self._loop.time()
         if kernel is not None:
             self._forget_tunnel(peer)
@@ -144,7 +143,7 @@ class UserspaceEngine:
         endpoint = peer.endpoint
         if endpoint is not None and not isinstance(endpoint, str):
             endpoint = UdpSocket.from_kernel(endpoint)
-        return PeerState(peer.public_key, _text(peer.address), endpoint, peer.last_handshake, peer.received, peer.sent)
+        return PeerState(peer.public_key, text(peer.address), endpoint, peer.last_handshake, peer.received, peer.sent)
 
     def _kernel_endpoint(self, endpoint: Endpoint | None) -> Endpoint | None:
         if endpoint is None or isinstance(endpoint, str):
@@ -190,7 +189,7 @@ class UserspaceEngine:
     async def create_connection(
         self, factory: Callable[[], P], address: str, port: int, timeout: float = DIAL_TIMEOUT
     ) -> tuple[asyncio.Transport, P]:
-        remote = _packed(address)
+        remote = packed(address)
         if remote not in self._by_address:
             raise OSError(errno.EHOSTUNREACH, f"No machine with overlay address {address} is linked here")
         protocol = factory()
@@ -199,14 +198,10 @@ class UserspaceEngine:
         transport = TcpTransport(self._loop, self._stack, connection, protocol, self._wake, waiter)
         self._wake()
         try:
-            async with asyncio.timeout(timeout):
-                await waiter
-        except ConnectionRefusedError:
-            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{address} refused to connect on port {port}") from None
-        except TimeoutError:
-            transport.abort()
-            raise TimeoutError(errno.ETIMEDOUT, f"{address} port {port} did not answer in {timeout:g} s") from None
-        except asyncio.CancelledError:
+            with streams.told(address, port, timeout):
+                async with asyncio.timeout(timeout):
+                    await waiter
+        except (TimeoutError, asyncio.CancelledError):
             transport.abort()
             raise
         return transport, protocol
@@ -214,11 +209,7 @@ class UserspaceEngine:
     async def dial(
         self, address: str, port: int, timeout: float = DIAL_TIMEOUT
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader = asyncio.StreamReader(READER_LIMIT, self._loop)
-        transport, protocol = await self.create_connection(
-            lambda: asyncio.StreamReaderProtocol(reader, loop=self._loop), address, port, timeout
-        )
-        return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
+        return await streams.dial(self, address, port, timeout)
 
     async def listen(
         self, port: int, factory: Callable[[], asyncio.BaseProtocol], admit: Admit | None = None
@@ -231,14 +222,10 @@ class UserspaceEngine:
                 message = f"No protocol for a connection to overlay port {port}"
                 self._loop.call_exception_handler({"message": message, "exception": failure})
 
-        return self._stack.listen(port, opened, (lambda remote: admit(_text(remote))) if admit else None)
+        return self._stack.listen(port, opened, (lambda remote: admit(text(remote))) if admit else None)
 
     async def serve(self, port: int, handler: StreamHandler, admit: Admit | None = None) -> Listener:
-        def factory() -> asyncio.StreamReaderProtocol:
-            reader = asyncio.StreamReader(READER_LIMIT, self._loop)
-            return asyncio.StreamReaderProtocol(reader, handler, loop=self._loop)
-
-        return await self.listen(port, factory, admit)
+        return await streams.serve(self, port, handler, admit)
 
     # -- the turning wheel ---------------------------------------------------------------------------------------
 
@@ -301,14 +288,3 @@ class UserspaceEngine:
         if self._udp is not None:
             self._udp.close()
             self._udp = None
-
-
-def _packed(address: str) -> bytes:
-    try:
-        return socket.inet_pton(socket.AF_INET6, address)
-    except OSError:
-        raise ValueError(f"{address!r} is no IPv6 address") from None
-
-
-def _text(address: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET6, address)

@@ -6,7 +6,6 @@ Simulated machines on addresses of this host, an agent that reaches them, the tu
 import asyncio
 import base64
 import contextlib
-import json
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,8 +27,9 @@ from nodeagent import errors
 from nodeagent.client import NodeClient
 from nodeagent.dial import Stream
 from nodeagent.follow import follow
-from nodeagent.tls import Credentials, TlsStream
+from nodeagent.tls import Credentials
 from talos.resources import types
+from tests import kubectl
 from tests.apps.clusters.test_lifecycle import Lab
 from tests.apps.clusters.test_simulated import Site, bundle_for
 from tests.nodeagent.simulator.bench import FAST, Bench, bench
@@ -125,15 +125,6 @@ def kubeconfig(lab: Lab, world: Behind, endpoint: str = "") -> str:
         return actions.download_kubeconfig(lab.owner, Cluster.objects.select_related("secrets").get(), endpoint)
 
 
-async def connected(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to an address that control planes share, once one of them carries it; whoever waits has a limit."""
-    while True:
-        try:
-            return await asyncio.open_connection(host, port)
-        except ConnectionRefusedError:
-            await asyncio.sleep(0.1)
-
-
 async def ready_nodes(text: str) -> int:
     """Ask as kubectl does, with nothing but the file."""
     file = yaml.safe_load(text)
@@ -144,16 +135,7 @@ async def ready_nodes(text: str) -> int:
         pem.flush()
         context.load_cert_chain(pem.name)
     host, port = cluster["server"].removeprefix("https://").rsplit(":", 1)
-    stream = TlsStream(*await connected(host, int(port)), context, server_hostname=host)
-    try:
-        await stream.handshake()
-        await stream.write(b"GET /api/v1/nodes HTTP/1.1\r\nHost: k\r\nConnection: close\r\n\r\n")
-        answer = b""
-        while data := await stream.read():
-            answer += data
-    finally:
-        stream.close()
-    conditions = [item["status"]["conditions"] for item in json.loads(answer.partition(b"\r\n\r\n")[2])["items"]]
+    conditions = [item["status"]["conditions"] for item in await kubectl.nodes(host, int(port), context)]
     return sum(any(c["type"] == "Ready" and c["status"] == "True" for c in found) for found in conditions)
 
 

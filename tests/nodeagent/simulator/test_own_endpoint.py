@@ -21,6 +21,7 @@ from talos.contract import VersionContract
 from talos.gen import security_pb2
 from talos.machinetype import MachineType
 from talos.resources import types
+from tests import kubectl
 from tests.nodeagent.simulator.bench import (
     FACTORY_IMAGE,
     Bench,
@@ -106,16 +107,7 @@ async def nodes_at(host: str) -> int:
     """How many nodes the Kubernetes API at an address knows: with its name checked, as kubectl does."""
     context = ssl.create_default_context(cadata=bundle().k8s.crt.decode())
     load_identity(context, admin())
-    stream = TlsStream(*await asyncio.open_connection(host, 6443), context, server_hostname=host)
-    try:
-        await stream.handshake()
-        await stream.write(b"GET /api/v1/nodes HTTP/1.1\r\nHost: k\r\nConnection: close\r\n\r\n")
-        answer = b""
-        while data := await stream.read():
-            answer += data
-    finally:
-        stream.close()
-    return answer.count(b'"kind":"Node"')
+    return len(await kubectl.nodes(host, 6443, context))
 
 
 async def test_only_a_reader_until_it_is_configured():
