@@ -23,19 +23,21 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Caller:
-    """Scheme, address and port of the one who called."""
+    """Scheme, address and port of the one who called, and the serial number of the client certificate they proved."""
 
     scheme: str
     address: str
     port: int
+    certificate: str = ""  # hex; empty without one
 
     async def connect(self, target: Path) -> socket.socket:
         """A connected, non-blocking unix socket under this caller's name. Raises OSError."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.setblocking(False)
         try:
-            unique = f"{os.getpid()}.{next(_numbers)}"
-            connection.bind(f"\0{_PREFIX}/{self.scheme}/{self.address}/{self.port}/{unique}")
+            unique = f"{os.getpid():x}.{next(_numbers):x}"  # a name has 107 bytes at most
+            shown = f"{self.scheme}/{self.address}/{self.port}/{self.certificate}"
+            connection.bind(f"\0{_PREFIX}/{shown}/{unique}")
             await asyncio.get_running_loop().sock_connect(connection, str(target))
         except BaseException:
             connection.close()
@@ -47,9 +49,9 @@ def caller_of(peer: object) -> Caller | None:
     """The caller named by grpcio's `context.peer()` or by a socket's peer name; None when it was not relayed."""
     text = peer.decode(errors="replace") if isinstance(peer, bytes) else str(peer or "")
     parts = unquote(text.removeprefix("unix-abstract:").lstrip("\0")).split("/")
-    if len(parts) != 5 or parts[0] != _PREFIX or not parts[3].isdecimal():
+    if len(parts) != 6 or parts[0] != _PREFIX or not parts[3].isdecimal():
         return None
-    return Caller(parts[1], parts[2], int(parts[3]))
+    return Caller(parts[1], parts[2], int(parts[3]), parts[4])
 
 
 async def announce(caller: Caller, writer: asyncio.StreamWriter) -> None:

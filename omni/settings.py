@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "apps.images",
     "apps.machines",
     "apps.clusters",
+    "apps.proxies",
     "apps.gateways",
     "apps.api",
     "apps.dashboard",

@@ -1,7 +1,13 @@
 """The one who acts: a person in a browser, an API token, a machine, or the system itself."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from apps.access.policy import Rule
 
 ROLES = ("reader", "operator", "admin", "owner")  # each may do what those before it may
 
@@ -10,13 +16,16 @@ ROLES = ("reader", "operator", "admin", "owner")  # each may do what those befor
 class Actor:
     """Who acts for which organisation. `role` is None for machines and the system, which act by their own rules."""
 
-    kind: str  # user, token, system, machine
+    kind: str  # user, token, key, service-account, agent, system, machine
     id: str
     name: str
     organisation_id: UUID
-    role: str | None = None
+    role: str | None = None  # in the organisation, before any policy; never above `ceiling`
     request_id: str = ""
     source: str = ""
+    subject: str = ""  # what policies name it by: `user:ADDRESS` or `service-account:NAME`
+    ceiling: str = "owner"  # a credential may give less than its holder has; no policy lifts it above this
+    rules: tuple[Rule, ...] = ()  # the organisation's policies, read when the actor was
 
 
 def system(organisation_id: UUID, name: str = "system") -> Actor:

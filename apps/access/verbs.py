@@ -14,6 +14,14 @@ VERBS: dict[str, str] = {
     "api-token.list": READER,  # one's own; admins see all
     "api-token.create": READER,  # never above one's own role
     "api-token.revoke": READER,  # one's own; admins any
+    "service-account.list": READER,
+    "service-account.write": ADMIN,
+    "access-key.list": READER,  # one's own; admins see all
+    "access-key.create": READER,  # never above one's own role
+    "access-key.revoke": READER,  # one's own; admins any
+    "policy.list": READER,
+    "policy.write": ADMIN,
+    "access.explain": READER,  # of oneself; admins of anybody
     "audit.list": ADMIN,
     "audit.export": ADMIN,
     "join-token.list": OPERATOR,
@@ -41,6 +49,7 @@ VERBS: dict[str, str] = {
     "template.validate": READER,
     "template.export": OPERATOR,  # with its patches, which may hold secrets
     "template.sync": OPERATOR,
+    "cluster.access": READER,  # kubectl and talosctl through us; what they may do there is for policies and methods
     "cluster.talosconfig": ADMIN,  # break-glass admin credentials
     "cluster.kubeconfig": ADMIN,
 }

@@ -10,9 +10,9 @@ from apps.accounts.models import User
 
 
 class TokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer omni_...`; `request.auth` becomes the `Identity`."""
+    """`Authorization: Bearer omni_...`; `request.auth` becomes the `Identity`. A service account is no user."""
 
-    def authenticate(self, request: Request) -> tuple[User, Identity] | None:
+    def authenticate(self, request: Request) -> tuple[User | None, Identity] | None:
         secret = bearer(request.META.get("HTTP_AUTHORIZATION", ""))
         if secret is None:
             return None

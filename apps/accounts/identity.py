@@ -4,32 +4,39 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from apps.access.actor import ROLES, Actor
+from apps.access.models import rules
 from apps.accounts.actions import token_hash
-from apps.accounts.models import ApiToken, Membership, User
+from apps.accounts.models import AccessKey, ApiToken, Membership, ServiceAccount, User
+from apps.tenants import lookups
+from apps.tenants.models import Organisation
 from apps.tenants.rls import ask
 from apps.tenants.scope import tenant_scope
+
+Credential = TypeVar("Credential", ApiToken, AccessKey)
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A person, with the token that speaks for them if there is one; or with the key of the session that does, where
-    nobody looks at that with each request."""
+    """A person or a service account, with the credential that speaks for them if there is one; or with the key of the
+    session that does, where nobody looks at that with each request."""
 
-    user: User
+    user: User | None
     token: ApiToken | None = None
     session: str | None = None
+    service_account: ServiceAccount | None = None
+    key: AccessKey | None = None
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,36 @@ def from_token(secret: str) -> Identity | None:
     if not found:
         return None
     organisation_id, token_id = found[0]
-    now = timezone.now()
     with tenant_scope(organisation_id):
-        living = ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
-        token = living.filter(id=token_id, user__is_active=True).select_related("user").first()
-        if token and (token.last_used_at is None or token.last_used_at < now - USE_NOTED_EVERY):
-            ApiToken.objects.filter(id=token.id).update(last_used_at=now)
-    return Identity(token.user, token) if token else None
+        token = _usable(ApiToken, token_id)
+        return Identity(token.user, token=token, service_account=token.service_account) if token else None
+
+
+def from_key(fingerprint: str) -> Identity | None:
+    """Whose access key this is; None if unknown, expired, revoked, or its person may no longer sign in. Notes the use.
+
+    Whoever calls this has seen proof that the other end holds the key.
+    """
+    found = lookups.access_key(fingerprint)
+    if found is None:
+        return None
+    organisation_id, key_id = found
+    with tenant_scope(organisation_id):
+        key = _usable(AccessKey, key_id)
+        return Identity(key.user, key=key, service_account=key.service_account) if key else None
+
+
+def _usable(model: type[Credential], row_id: UUID) -> Credential | None:
+    now = timezone.now()
+    holder = Q(user=None) | Q(user__is_active=True)
+    row = _living(model).filter(holder, id=row_id).select_related("user", "service_account").first()
+    if row and (row.last_used_at is None or row.last_used_at < now - USE_NOTED_EVERY):
+        _living(model).filter(id=row_id).update(last_used_at=now)
+    return row
+
+
+def _living(model: type[Credential]) -> "QuerySet[Credential]":
+    return model.objects.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None)
 
 
 def from_scope(scope: dict[str, Any]) -> Identity | None:
@@ -75,30 +105,60 @@ def _signed_in(user: User, session_key: str) -> bool:
 def actor_in(identity: Identity, organisation_id: UUID, request_id: str, source: str) -> Actor | None:
     """What this identity is in an organisation now, or None if it has no place there.
 
-    A token acts in its own organisation only, with the lesser of its role and its person's.
+    A credential acts in its own organisation only, with the lesser of its role and its holder's. A session that granted
+    an access key and was ended has ended the key.
     """
-    token = identity.token
-    if token and token.organisation_id != organisation_id:
+    credential = identity.token or identity.key
+    if credential and credential.organisation_id != organisation_id:
         return None
-    if identity.session is not None and not _signed_in(identity.user, identity.session):
+    if identity.session is not None and identity.user and not _signed_in(identity.user, identity.session):
         return None
     with tenant_scope(organisation_id):
-        membership = Membership.objects.filter(user=identity.user, user__is_active=True).first()
-        if membership is None:
-            return None
-        if token and not ApiToken.objects.filter(
-            Q(expires_at=None) | Q(expires_at__gt=timezone.now()), id=token.id, revoked_at=None
+        if (identity.token and not _living(ApiToken).filter(id=identity.token.id)) or (
+            identity.key and not _living(AccessKey).filter(id=identity.key.id)
         ):
             return None
-    role = min(membership.role, token.role, key=ROLES.index) if token else membership.role
-    name = f"{identity.user} (token {token.name})" if token else str(identity.user)
-    kind = "token" if token else "user"
-    return Actor(kind, str(identity.user.id), name, organisation_id, role, request_id, source)
+        holder = _holder(identity)
+        if holder is None:
+            return None
+        kind, id, name, subject, role = holder
+        ceiling = credential.role if credential else "owner"
+        if credential:
+            kind = "token" if identity.token else "key"
+            name = f"{name} ({kind} {credential.name})"
+        role = min(role, ceiling, key=ROLES.index)
+        return Actor(kind, id, name, organisation_id, role, request_id, source, subject, ceiling, rules())
+
+
+def _holder(identity: Identity) -> tuple[str, str, str, str, str] | None:
+    """Kind, id, name, subject and role of a person or service account in the organisation in scope."""
+    if identity.service_account is not None:
+        account = ServiceAccount.objects.filter(id=identity.service_account.id).first()
+        if account is None:
+            return None
+        return "service-account", str(account.id), account.name, f"service-account:{account.name}", account.role
+    membership = Membership.objects.filter(user=identity.user, user__is_active=True).select_related("user").first()
+    if membership is None:
+        return None
+    user = membership.user
+    return "user", str(user.id), str(user), f"user:{user.email}", membership.role
 
 
 def places(user: User) -> list[Place]:
     """The organisations a person belongs to, by slug."""
     return [Place(*row) for row in ask("memberships_of", user.id)]
+
+
+def places_of(identity: Identity) -> list[Place]:
+    """Where an identity has a place: a credential in its own organisation only."""
+    credential = identity.token or identity.key
+    if identity.service_account is not None:
+        account = identity.service_account
+        with tenant_scope(account.organisation_id):
+            own = Organisation.objects.get(id=account.organisation_id)
+            return [Place(own.id, own.slug, own.name, account.role)]
+    found = places(identity.user) if identity.user else []
+    return [place for place in found if credential is None or place.organisation_id == credential.organisation_id]
 
 
 def organisation_by_slug(slug: str) -> UUID | None:

@@ -49,17 +49,112 @@ class Membership(TenantModel):
         constraints = [models.UniqueConstraint(fields=["organisation", "user"], name="membership_once")]
 
 
+class ServiceAccount(TenantModel):
+    """A program that acts by itself in one organisation, with as many credentials as it needs.
+
+    (desired; writer: actions)
+    """
+
+    name = models.CharField(max_length=63)
+    description = models.CharField(max_length=200, default="")
+    role = models.CharField(max_length=10, choices=ROLE_CHOICES)
+    created_by = models.CharField(max_length=254, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation", "name"], name="service_account_name_once")]
+
+
 class ApiToken(TenantModel):
-    """A credential for programs. Only the SHA-256 of the token is kept; it is shown once, at creation."""
+    """A credential for programs. Only the SHA-256 of the token is kept; it is shown once, at creation.
+
+    It speaks for a person or for a service account.
+    """
 
     name = models.CharField(max_length=80)
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")  # on whose behalf it acts
-    role = models.CharField(max_length=10, choices=ROLE_CHOICES)  # never above the person's own role when used
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", null=True)
+    service_account = models.ForeignKey(ServiceAccount, on_delete=models.CASCADE, related_name="+", null=True)
+    role = models.CharField(max_length=10, choices=ROLE_CHOICES)  # never above its holder's own role when used
     token_hash = models.BinaryField(max_length=32, unique=True)
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(user=None) ^ models.Q(service_account=None), name="api_token_one_holder"
+            )
+        ]
+
+
+class AccessKey(TenantModel):
+    """What proves somebody to talosctl's and kubectl's ways in: revocable one by one, listed, never above `role`.
+
+    `pgp` and `plain` sign each call, `certificate` is shown in the TLS handshake, `kubernetes` is a token for one
+    cluster.
+    """
+
+    PGP, PLAIN, CERTIFICATE, KUBERNETES = "pgp", "plain", "certificate", "kubernetes"
+
+    kind = models.CharField(max_length=12)
+    fingerprint = models.CharField(
+        max_length=64, unique=True
+    )  # as clients name it; hex of the id for the last two kinds
+    public = models.BinaryField(default=b"")  # of what signs: armored PGP, or PEM
+    name = models.CharField(max_length=120)  # what it is for: `talosctl`, `kubectl`, a name somebody gave
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", null=True)
+    service_account = models.ForeignKey(ServiceAccount, on_delete=models.CASCADE, related_name="+", null=True)
+    role = models.CharField(max_length=10, choices=ROLE_CHOICES)  # a ceiling
+    cluster_id = models.UUIDField(null=True)  # of a token for one cluster
+    session_key = models.CharField(max_length=40, default="")  # of the browser session that granted it, and ends it
+    source = models.CharField(max_length=64, default="")  # address that asked for it
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(user=None) ^ models.Q(service_account=None), name="access_key_one_holder"
+            )
+        ]
+
+
+class Authority(TenantModel):
+    """An organisation's own certificate authority for people's and programs' client certificates."""
+
+    certificate = models.BinaryField()  # PEM
+    sealed_key = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation"], name="authority_once")]
+
+
+class GrantRequest(models.Model):
+    """Something that asks for access and waits until a person grants it in a browser, for one of their organisations.
+
+    `key`: talosctl's public key; `login`: `omni login`; `kubernetes`: kubectl by OIDC. Short-lived, in no organisation.
+    """
+
+    KEY, LOGIN, KUBERNETES = "key", "login", "kubernetes"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=12)
+    fingerprint = models.CharField(max_length=64, default="", db_index=True)  # of the key that is to be confirmed
+    secret_hash = models.BinaryField(max_length=32, null=True, unique=True)  # what its asker fetches the outcome with
+    details = models.JSONField(default=dict)  # what it asks for; no secrets
+    source = models.CharField(max_length=64, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", null=True)  # who decided
+    organisation_id = models.UUIDField(null=True)  # for which
+    granted = models.BooleanField(null=True)
+    used_at = models.DateTimeField(null=True)  # the outcome was fetched, once
+    outcome = models.JSONField(default=dict)  # what its asker is given, e.g. the id of an access key
 
 
 class SignInLink(models.Model):

@@ -12,7 +12,7 @@ from apps.accounts import actions
 from apps.accounts.authentication import session_identity
 from apps.accounts.first_run import is_first_run_token
 from apps.accounts.forms import FirstRunForm
-from apps.accounts.identity import places
+from apps.accounts.identity import places_of
 from apps.accounts.models import User
 from apps.tenants import lookups
 
@@ -23,7 +23,7 @@ def home(request: HttpRequest) -> HttpResponse:
     identity = session_identity(request)
     if identity is None:
         return redirect("account_login" if lookups.organisations() else "first-run-closed")
-    found = places(identity.user)
+    found = places_of(identity)
     if len(found) == 1:
         return redirect(f"/o/{found[0].slug}/")
     return render(request, "accounts/home.html", {"places": found})

@@ -223,7 +223,7 @@ def _identity(scope: dict[str, Any]) -> Identity | None:
     if secret is not None:
         return from_token(secret)
     identity = from_scope(scope)
-    return identity if identity and identity.user.is_active else None
+    return identity if identity and (identity.user is None or identity.user.is_active) else None
 
 
 websocket_urlpatterns = [

@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from apps.access.actor import Actor
 from apps.access.check import allowed
 from apps.accounts.authentication import BrowserAuthentication, TokenAuthentication
-from apps.accounts.identity import Identity, actor_in, new_request_id, places, source_of
+from apps.accounts.identity import Identity, actor_in, new_request_id, places_of, source_of
 from apps.accounts.people import LONGEST_NAME, open_organisation
 from apps.api.problems import NotSignedIn
 
@@ -60,8 +60,10 @@ class MeView(SignedInView):
         """The caller: the person, and the API token if one speaks for them."""
         identity = caller(request)
         token = identity.token.name if identity.token else None
-        user = identity.user
-        return Response(MeSerializer({"id": user.id, "email": user.email, "name": user.name, "token": token}).data)
+        holder = identity.service_account or identity.user
+        email = identity.user.email if identity.user else None
+        answer = {"id": holder.id, "email": email, "name": holder.name, "token": token} if holder else {}
+        return Response(MeSerializer(answer).data)
 
 
 class NewOrganisationSerializer(serializers.Serializer[Any]):
@@ -74,9 +76,7 @@ class OrganisationsView(SignedInView):
     def get(self, request: Request) -> Response:
         """The organisations the caller belongs to; a token's only."""
         identity = caller(request)
-        token = identity.token
-        found = [p for p in places(identity.user) if token is None or p.organisation_id == token.organisation_id]
-        return Response(OrganisationsSerializer({"items": found}).data)
+        return Response(OrganisationsSerializer({"items": places_of(identity)}).data)
 
     @extend_schema(
         request=NewOrganisationSerializer, responses={201: PlaceSerializer}, operation_id="organisations_create"
@@ -90,6 +90,8 @@ class OrganisationsView(SignedInView):
         given = NewOrganisationSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         values = given.validated_data
+        if identity.user is None:
+            raise PermissionDenied("a service account owns no organisation; let a person make it")
         made = open_organisation(_founder(identity, request), identity.user, values["name"], values["slug"])
         answer = {"slug": made.slug, "name": made.name, "role": "owner"}
         return Response(PlaceSerializer(answer).data, status=status.HTTP_201_CREATED)
@@ -99,7 +101,7 @@ def _founder(identity: Identity, request: Request) -> Actor:
     """The caller where they may do most. Raises `PermissionDenied` for somebody without any place."""
     request_id = getattr(request, "request_id", "") or new_request_id()
     source = source_of(request.META)
-    actors = [actor_in(identity, place.organisation_id, request_id, source) for place in places(identity.user)]
+    actors = [actor_in(identity, place.organisation_id, request_id, source) for place in places_of(identity)]
     able = sorted((actor for actor in actors if actor), key=lambda actor: allowed(actor, "organisation.create"))
     if not able:
         raise PermissionDenied("organisation.create needs owner of an organisation, and you are in none")

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from apps.access.facts import Facts
 from apps.machines.models import Machine
 from apps.tenants.models import TenantModel
 from talos.template import Endpoint
@@ -32,6 +33,11 @@ class Cluster(TenantModel):
         constraints = [
             models.UniqueConstraint(fields=["organisation", "name"], name="cluster_name_once"),
         ]
+
+    @property
+    def facts(self) -> Facts:
+        """As policies see it."""
+        return Facts("cluster", str(self.id), self.name, self.name, self.labels)
 
     @property
     def own_endpoint(self) -> Endpoint:

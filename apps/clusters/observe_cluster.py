@@ -13,9 +13,9 @@ from apps.clusters.node import Target
 from apps.clusters.observe_machine import extension_levels, kernel_args, machine_name, role_of, target
 from apps.machines.models import Link, Machine, MachineClass
 from apps.machines.queries import labels_of
-from apps.machines.selectors import matches_any
 from apps.reconcile.conditions import State
 from nodeagent.tls import Credentials
+from talos.selectors import matches_any
 
 NO_MANUAL_ALLOCATION = "omni.sidero.dev/no-manual-allocation"
 

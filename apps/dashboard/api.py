@@ -7,7 +7,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from apps.accounts.identity import Identity, places
+from apps.accounts.identity import Identity, places_of
 from apps.api.base import TenantRequest, TenantViewSet
 from apps.api.routing import TenantRouter
 from apps.dashboard import attention
@@ -80,6 +80,6 @@ class SearchViewSet(TenantViewSet):
         """Clusters, machines, join tokens, pages and things to do whose name fits, a few of each kind."""
         identity = request.auth
         assert isinstance(identity, Identity)
-        own = [] if identity.token else places(identity.user)
+        own = [] if identity.token else places_of(identity)
         hits = search(request.actor, slug, request.query_params.get("q", ""), own)
         return Response(HitsSerializer({"items": hits}).data)

@@ -15,7 +15,7 @@ from apps.access.actor import ROLES, Actor
 from apps.access.check import Denied, allowed, check
 from apps.access.verbs import VERBS
 from apps.accounts.authentication import session_identity
-from apps.accounts.identity import Place, actor_in, new_request_id, places, source_of
+from apps.accounts.identity import Place, actor_in, new_request_id, places_of, source_of
 from apps.accounts.models import Membership
 from apps.dashboard import attention
 from apps.dashboard.consumers import KINDS
@@ -59,7 +59,7 @@ def page(verb: str, outside: bool = False) -> Callable[[View], View]:
             identity = session_identity(request)
             if identity is None:
                 return redirect(f"/accounts/login/?{urlencode({'next': request.get_full_path()})}")
-            request.places = places(identity.user)
+            request.places = places_of(identity)
             place = next((place for place in request.places if place.slug == slug), None)
             request_id = new_request_id(request.headers.get("X-Request-ID"))
             actor = place and actor_in(identity, place.organisation_id, request_id, source_of(request.META))

@@ -13,13 +13,13 @@ from apps.access.check import check
 from apps.audit.actions import record
 from apps.machines.joining import read_unique_token, token_hash, usable, write_unique_token
 from apps.machines.models import JoinToken, Link, Machine, MachineClass
-from apps.machines.selectors import parse_selector
 from apps.machines.states import token_state
 from apps.reconcile.outbox import changed, hint
 from apps.tenants.ids import uuid7
 from apps.tenants.sealing import seal, unseal
 from talos import jointoken
 from talos.jointoken import NodeUniqueToken
+from talos.selectors import parse_selector
 
 MACHINE_REMOVED = "machine-removed"
 """Kind of the change that tells the gateway to drop a link."""

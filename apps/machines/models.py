@@ -3,6 +3,7 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from apps.access.facts import Facts
 from apps.tenants.models import TenantModel
 
 
@@ -38,6 +39,16 @@ class Machine(TenantModel):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation", "uuid"], name="machine_uuid_once")]
+
+    @property
+    def facts(self) -> Facts:
+        """As policies see it: with the cluster that has taken it, and its image's labels under its own."""
+        member = getattr(self, "cluster_machine", None)
+        cluster = member.cluster.facts if member else Facts("cluster", "", "")
+        observation = getattr(self, "observation", None)
+        image = observation.image_labels if observation else {}
+        name = (observation and observation.hostname) or self.uuid
+        return Facts("machine", self.uuid, name, cluster.name, cluster.cluster_labels, {**image, **self.labels})
 
 
 class Link(TenantModel):

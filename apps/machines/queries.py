@@ -9,7 +9,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
 from apps.machines.models import Agent, JoinToken, Link, Machine, MachineObservation
-from apps.machines.selectors import parse_selector
+from talos.selectors import parse_selector
 
 _FIELDS = {
     "state": "observation__stage",

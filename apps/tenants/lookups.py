@@ -14,6 +14,16 @@ def organisations() -> list[UUID]:
     return [row[0] for row in ask("list_organisations")]
 
 
+def access_key(fingerprint: str) -> Found | None:
+    """The access key of a fingerprint, a revoked or expired one too."""
+    return _one("find_access_key", fingerprint)
+
+
+def authorities() -> list[bytes]:
+    """PEM certificates of all organisations' own authorities."""
+    return [bytes(row[1]) for row in ask("list_authorities")]
+
+
 def join_token(token_hash: bytes) -> Found | None:
     """Of a plain join token, revoked and expired ones too."""
     return _one("find_join_token", token_hash)

@@ -47,6 +47,16 @@ LOOKUPS: dict[str, Lookup] = {
         "organisation_id uuid, id uuid",
         "SELECT t.organisation_id, t.id FROM accounts_apitoken t WHERE t.token_hash = $1",
     ),
+    "find_access_key": Lookup(
+        "fingerprint text",
+        "organisation_id uuid, id uuid",
+        "SELECT k.organisation_id, k.id FROM accounts_accesskey k WHERE k.fingerprint = $1",
+    ),
+    "list_authorities": Lookup(  # for the port that asks for client certificates
+        "",
+        "organisation_id uuid, certificate bytea",
+        "SELECT a.organisation_id, a.certificate FROM accounts_authority a ORDER BY a.id",
+    ),
     "find_join_token": Lookup(
         "hash bytea",
         "organisation_id uuid, id uuid",

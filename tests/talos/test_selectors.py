@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.machines.selectors import LENGTH_LIMIT, Term, matches_any, parse_selector
+from talos.selectors import LENGTH_LIMIT, Term, matches_any, parse_selector
 
 LABELS = {"zone": "a", "rack": "3", "mem": "64", "ssd": ""}
 
