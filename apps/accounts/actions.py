@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from apps.access.actor import ROLES, Actor, system
 from apps.access.check import allowed, check
-from apps.accounts.models import ApiToken, Membership, SignInLink, User
+from apps.accounts.models import ApiToken, Membership, ServiceAccount, SignInLink, User
 from apps.accounts.states import claimed
 from apps.audit.actions import record
 from apps.reconcile.outbox import changed
@@ -98,7 +98,7 @@ def add_member(actor: Actor, email: str, role: str) -> Invited:
     let its inviter take it over.
     """
     check(actor, "member.invite", email)
-    _check_role(actor, role)
+    check_role(actor, role)
     user = _account(email)
     if Membership.objects.filter(user=user).exists():
         raise ValidationError({"email": f"{user.email} is a member already; change the role instead"})
@@ -116,7 +116,7 @@ def renew_invitation(actor: Actor, membership: Membership) -> str:
     """
     user = User.objects.select_for_update().get(id=membership.user_id)
     check(actor, "member.invite", user.email)
-    _check_role(actor, membership.role)
+    check_role(actor, membership.role)
     if claimed(user):
         raise ValidationError(f"{user.email} has signed in already and needs no link")
     if len(_places(user)) > 1:
@@ -130,8 +130,8 @@ def renew_invitation(actor: Actor, membership: Membership) -> str:
 def update_member(actor: Actor, membership: Membership, role: str) -> None:
     """Change a member's role. Raises `Denied`, `ValidationError`; the last owner stays one."""
     check(actor, "member.update", membership.user.email)
-    _check_role(actor, role)
-    _check_role(actor, membership.role)
+    check_role(actor, role)
+    check_role(actor, membership.role)
     if role != "owner":
         keep_an_owner(membership)
     before, membership.role = membership.role, role
@@ -143,7 +143,7 @@ def update_member(actor: Actor, membership: Membership, role: str) -> None:
 def remove_member(actor: Actor, membership: Membership) -> None:
     """End a membership, and with it every token of that person here. Raises `Denied`, `ValidationError`."""
     check(actor, "member.remove", membership.user.email)
-    _check_role(actor, membership.role)
+    check_role(actor, membership.role)
     keep_an_owner(membership)
     ApiToken.objects.filter(user=membership.user, revoked_at=None).update(revoked_at=timezone.now())
     record(actor, "member.remove", "member", membership.id, membership.user.email, role=membership.role)
@@ -157,22 +157,31 @@ def remove_member(actor: Actor, membership: Membership) -> None:
 def create_api_token(actor: Actor, user: User, name: str, role: str, expires_at: datetime | None = None) -> Shown:
     """Make a token that acts for `user` with at most `role`. Raises `Denied`, `ValidationError`."""
     check(actor, "api-token.create", name)
-    _check_role(actor, role)
+    return make_api_token(actor, user, name, role, expires_at)
+
+
+def make_api_token(
+    actor: Actor, holder: User | ServiceAccount, name: str, role: str, expires_at: datetime | None = None
+) -> Shown:
+    """Make a token for somebody; whoever calls this has seen that `actor` may. Raises `ValidationError`."""
+    check_role(actor, role)
     name = name.strip()
     if not _TOKEN_NAME.fullmatch(name):
         raise ValidationError({"name": "give the token a name of 1 to 80 characters"})
     if expires_at is not None and expires_at <= timezone.now():
         raise ValidationError(f"{expires_at:%Y-%m-%d %H:%M} is past; give a later time or none")
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    row = ApiToken.new(name=name, user=user, role=role, token_hash=token_hash(secret), expires_at=expires_at)
-    record(actor, "api-token.create", "api-token", row.id, name, role=role, user=user.email)
+    whose: dict[str, Any] = {"user": holder} if isinstance(holder, User) else {"service_account": holder}
+    row = ApiToken.new(name=name, role=role, token_hash=token_hash(secret), expires_at=expires_at, **whose)
+    named = holder.email if isinstance(holder, User) else f"service account {holder.name}"
+    record(actor, "api-token.create", "api-token", row.id, name, role=role, user=named)
     changed("api-token", row.id, actor.organisation_id)
     return Shown(row, secret)
 
 
 def revoke_api_token(actor: Actor, row: ApiToken) -> None:
     """End a token at once: one's own, or anybody's for an admin. Raises `Denied`."""
-    own = allowed(actor, "api-token.revoke") and actor.id == str(row.user_id)
+    own = allowed(actor, "api-token.revoke") and actor.id in (str(row.user_id), str(row.service_account_id))
     if not own:
         check(actor, "member.update", f"API token {row.name}")
     if row.revoked_at is None:
@@ -237,7 +246,8 @@ def _places(user: User) -> list[Any]:
     return ask("memberships_of", user.id)
 
 
-def _check_role(actor: Actor, role: str) -> None:
+def check_role(actor: Actor, role: str) -> None:
+    """Raise `ValidationError` unless `actor` may give, change and take this role: nobody one above their own."""
     if role not in ROLES:
         raise ValidationError(f"{role!r} is not a role; choose one of {', '.join(ROLES)}")
     if actor.kind != "system" and (actor.role is None or ROLES.index(role) > ROLES.index(actor.role)):

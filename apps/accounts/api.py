@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 import django_filters
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -12,13 +13,16 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from apps.accounts import actions, queries, states
-from apps.accounts.models import ROLE_CHOICES, ApiToken, Membership
+from apps.accounts.models import ROLE_CHOICES, ApiToken, Membership, User
+from apps.accounts.service_account_api import ServiceAccountViewSet
+from apps.accounts.token_serializers import ApiTokenSerializer, NewApiTokenSerializer
 from apps.api.base import TenantRequest, TenantViewSet
 from apps.api.filters import TenantFilterSet
 from apps.api.routing import TenantRouter
 from apps.api.state import StateSerializer
 
 router = TenantRouter()
+router.resource("service-accounts")(ServiceAccountViewSet)
 
 
 class MemberSerializer(serializers.ModelSerializer[Membership]):
@@ -107,20 +111,6 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantView
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class ApiTokenSerializer(serializers.ModelSerializer[ApiToken]):
-    user = serializers.EmailField(source="user.email", read_only=True)
-    state = serializers.SerializerMethodField()
-
-    class Meta:
-        model = ApiToken
-        fields = ["id", "name", "user", "role", "state", "created_at", "expires_at", "last_used_at", "revoked_at"]
-        read_only_fields = ["id", "created_at", "last_used_at", "revoked_at"]
-
-    @extend_schema(responses=StateSerializer)
-    def get_state(self, token: ApiToken) -> dict[str, str]:
-        return asdict(states.api_token_state(token, timezone.now()))
-
-
 class ApiTokenFilter(TenantFilterSet):
     """The filters of the list of API tokens."""
 
@@ -130,19 +120,16 @@ class ApiTokenFilter(TenantFilterSet):
         label="Usable ones, those ending soon, those never used, those that ended.",
     )
 
+    service_account = django_filters.CharFilter(
+        field_name="service_account__name", label="Of the service account with this name."
+    )
+
     class Meta:
         model = ApiToken
         fields = ["role"]
 
     def filter_view(self, rows: "QuerySet[ApiToken]", name: str, view: str) -> "QuerySet[ApiToken]":
         return queries.view_of_api_tokens(rows, view)
-
-
-class NewApiTokenSerializer(ApiTokenSerializer):
-    secret = serializers.CharField(read_only=True, help_text="The token itself; shown once.")
-
-    class Meta(ApiTokenSerializer.Meta):
-        fields = [*ApiTokenSerializer.Meta.fields, "secret"]
 
 
 @router.resource("api-tokens")
@@ -172,6 +159,8 @@ class ApiTokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVi
         given = NewApiTokenSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         values = given.validated_data
+        if not isinstance(request.user, User):
+            raise ValidationError("a service account gets its tokens from an admin: omni serviceaccounts token")
         made = actions.create_api_token(
             request.actor, request.user, values["name"], values["role"], values.get("expires_at")
         )

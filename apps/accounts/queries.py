@@ -47,17 +47,22 @@ def search_members(rows: QuerySet[Membership], text: str) -> QuerySet[Membership
 
 
 def api_tokens(actor: Actor) -> QuerySet[ApiToken]:
-    """The API tokens that `actor` may see: one's own, and everybody's for admins; each with `member_role`, the role
-    that its person has now, None when they are no member any more."""
+    """The API tokens that `actor` may see: one's own, and everybody's for admins; each with `holder_role`, the role
+    that its person or service account has now, None when they are no member any more."""
     role = Membership.objects.filter(user=OuterRef("user")).values("role")
-    rows = ApiToken.objects.select_related("user").annotate(member_role=Subquery(role[:1]))
-    return rows if allowed(actor, "member.update") else rows.filter(user_id=actor.id)
+    rows = ApiToken.objects.select_related("user", "service_account").annotate(
+        holder_role=Coalesce("service_account__role", Subquery(role[:1]))
+    )
+    if allowed(actor, "member.update"):
+        return rows
+    return rows.filter(Q(user_id=actor.id) | Q(service_account_id=actor.id))
 
 
 def search_api_tokens(rows: QuerySet[ApiToken], text: str) -> QuerySet[ApiToken]:
-    """Narrow by a text in the token's name or its person's address. Raises ValueError for a text that no name has."""
+    """Narrow by a text in the token's name or its holder's. Raises ValueError for a text that no name has."""
     text = searchable(text)
-    return rows.filter(Q(name__icontains=text) | Q(user__email__icontains=text))
+    holder = Q(user__email__icontains=text) | Q(service_account__name__icontains=text)
+    return rows.filter(Q(name__icontains=text) | holder)
 
 
 def view_of_api_tokens(rows: QuerySet[ApiToken], view: str) -> QuerySet[ApiToken]:

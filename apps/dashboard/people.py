@@ -63,7 +63,7 @@ class MemberRow:
 
 @dataclass(frozen=True)
 class TokenRow:
-    """An API token as a row shows it. `lowered`: its person's role when that is below the token's own."""
+    """An API token as a row shows it. `lowered`: its holder's role when that is below the token's own."""
 
     token: ApiToken
     state: Shown
@@ -293,10 +293,10 @@ def _token_rows(request: PageRequest, tokens: Iterable[Any]) -> list[TokenRow]:
     now = timezone.now()
     rows = []
     for token in tokens:
-        held = token.member_role
+        held = token.holder_role
         lowered = held if held and ROLES.index(held) < ROLES.index(token.role) else ""
         state = states.api_token_state(token, now)
-        rows.append(TokenRow(token, state, lowered, mine=str(token.user_id) == request.actor.id))
+        rows.append(TokenRow(token, state, lowered, mine=request.actor.id == str(token.user_id)))
     return rows
 
 

@@ -32,6 +32,7 @@ COMMANDS = {  # name: where it is
     "jointokens": "omni.cli.tokens:jointokens",
     "members": "omni.cli.members:members",
     "tokens": "omni.cli.tokens:tokens",
+    "serviceaccounts": "omni.cli.serviceaccounts:serviceaccounts",
     "status": "omni.cli.fleet:status",
     "audit": "omni.cli.fleet:audit",
     "orgs": "omni.cli.fleet:orgs",

@@ -43,6 +43,7 @@ agents = _completer("agents", "name", lambda row: row["state"]["word"])
 clusters = _completer("clusters", "name", lambda row: row["state"]["word"])
 members = _completer("members", "email", lambda row: row["role"])
 api_tokens = _completer("api-tokens", "name", lambda row: f"{row['role']}, {row['state']['word']}")
+service_accounts = _completer("service-accounts", "name", lambda row: row["role"])
 join_tokens = _completer("join-tokens", "name", lambda row: row["state"]["word"])
 machine_classes = _completer("machine-classes", "name", lambda row: ", ".join(row["match_labels"]), search=False)
 

@@ -14,14 +14,16 @@ from omni.cli.output import Column, ago, output_option, show
 ROLES = ["reader", "operator", "admin", "owner"]
 
 API_TOKEN_COLUMNS: list[Column] = [
-    ("id", "id"), ("name", "name"), ("user", "user"), ("role", "role"), ("state", "state.word"),
+    ("id", "id"), ("name", "name"), ("for", lambda row: row["user"] or row["service_account"]), ("role", "role"),
+    ("state", "state.word"),
     ("expires", "expires_at"), ("used", ago("last_used_at")), ("made", ago("created_at")),
 ]  # fmt: skip
 
 days_option = click.option("--days", type=click.IntRange(1, 9999), help="Days until it ends; never without.")
 
 
-def _ends(days: int | None) -> str | None:
+def ends(days: int | None) -> str | None:
+    """The time after so many days, as REST takes it."""
     return (datetime.now(UTC) + timedelta(days=days)).isoformat() if days else None
 
 
@@ -60,7 +62,7 @@ def create_api_token(api: Api, name: str, role: str, days: int | None, output: s
     \b
     export OMNI_TOKEN=$(omni tokens create github-deploy --role operator --days 90)
     """
-    made = api.post("api-tokens", json={"name": name, "role": role, "expires_at": _ends(days)})
+    made = api.post("api-tokens", json={"name": name, "role": role, "expires_at": ends(days)})
     if output == "text":
         click.echo(made["secret"])
     else:
@@ -107,7 +109,7 @@ def list_tokens(api: Api, output: str) -> None:
 @with_api
 def create_token(api: Api, name: str, days: int | None, is_default: bool, output: str) -> None:
     """Make a join token. `omni jointokens kernel-args` shows how to use it."""
-    row = api.post("join-tokens", json={"name": name, "expires_at": _ends(days), "is_default": is_default})
+    row = api.post("join-tokens", json={"name": name, "expires_at": ends(days), "is_default": is_default})
     show(row, JOIN_TOKEN_COLUMNS, output)
 
 

@@ -14,6 +14,7 @@ from rest_framework.test import APIClient
 
 from apps.access.actor import Actor
 from apps.accounts import actions as accounts
+from apps.accounts import service_accounts
 from apps.accounts.models import Membership, User
 from apps.clusters import actions as clusters
 from apps.clusters.credentials import new_secrets, store_secrets
@@ -68,6 +69,8 @@ def house(organisation: Organisation) -> House:
         member = Membership.new(user=user, role="owner")
         actor = Actor("user", str(user.id), user.email, organisation.id, "owner")
         token = accounts.create_api_token(actor, user, "ci", "owner")
+        service_account = service_accounts.create(actor, "deploys", "reader")
+        service_token = service_accounts.create_token(actor, service_account, "github").secret
         join = machines.create_join_token(actor, "default")
         machine = Machine.new(uuid=uuid_of(1))
         MachineObservation.new(machine=machine, connected=True, stage="maintenance")
@@ -88,6 +91,7 @@ def house(organisation: Organisation) -> House:
     secrets = {
         "password": password,
         "API token": token.secret,
+        "service account's token": service_token,
         "sign-in link": accounts.make_sign_in_link(user).rsplit("/", 1)[1],
         "join token": join.token,
         "node unique token": unique.token,
@@ -103,6 +107,7 @@ def house(organisation: Organisation) -> House:
     }
     ids = {"members": member.id, "api-tokens": token.row.id, "join-tokens": join.row.id, "machines": machine.uuid}
     ids |= {"agents": "rack-7", "clusters": "prod", "machine-classes": machine_class, "audit": uuid7()}
+    ids |= {"service-accounts": "deploys"}
     return House(organisation, secrets, {kind: str(key) for kind, key in ids.items()}, client, browser)
 
 

@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 from apps.access.actor import ROLES, Actor
 from apps.access.verbs import VERBS
 from apps.accounts import actions as accounts
+from apps.accounts import service_accounts
 from apps.accounts.models import Membership, User
 from apps.audit.models import AuditRecord
 from apps.clusters.models import Cluster
@@ -105,6 +106,7 @@ def tenant(organisation: Organisation) -> Tenant:
         ids = {
             "members": str(spare.id),
             "api-tokens": str(accounts.create_api_token(acting, user, "spare", "reader").row.id),
+            "service-accounts": service_accounts.create(acting, f"{organisation.slug}-ci", "reader").name,
             "audit": str(AuditRecord.objects.first().id),
             "machines": machine.uuid,
             "clusters": Cluster.new(
