@@ -1,6 +1,7 @@
 """Who is asking: a session's person or an API token, and what that makes them in one organisation."""
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
@@ -9,12 +10,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.models import Session
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from apps.access.actor import ROLES, Actor
 from apps.access.models import rules
+from apps.access.policy import Rule
 from apps.accounts.actions import token_hash
 from apps.accounts.models import AccessKey, ApiToken, Membership, ServiceAccount, User
 from apps.tenants import lookups
@@ -118,30 +121,81 @@ def actor_in(identity: Identity, organisation_id: UUID, request_id: str, source:
             identity.key and not _living(AccessKey).filter(id=identity.key.id)
         ):
             return None
-        holder = _holder(identity)
+        if identity.key and identity.key.session_key and not _alive([identity.key.session_key]).exists():
+            return None
+        holder: ServiceAccount | Membership | None
+        if identity.service_account is not None:
+            holder = ServiceAccount.objects.filter(id=identity.service_account.id).first()
+        else:
+            members = Membership.objects.filter(user=identity.user, user__is_active=True)
+            holder = members.select_related("user").first()
+        return _acting(holder, credential, rules(), request_id, source) if holder else None
+
+
+def _acting(
+    holder: ServiceAccount | Membership,
+    credential: ApiToken | AccessKey | None,
+    policies: tuple[Rule, ...],
+    request_id: str = "",
+    source: str = "",
+) -> Actor:
+    """A service account, or a person by their membership, with the credential that speaks for them."""
+    if isinstance(holder, ServiceAccount):
+        kind, id, name, subject = "service-account", holder.id, holder.name, f"service-account:{holder.name}"
+    else:
+        user = holder.user
+        kind, id, name, subject = "user", user.id, str(user), f"user:{user.email}"
+    role, ceiling = holder.role, credential.role if credential else "owner"
+    if credential:
+        kind = "token" if isinstance(credential, ApiToken) else "key"
+        name = f"{name} ({kind} {credential.name})"
+    lesser = min(role, ceiling, key=ROLES.index)
+    return Actor(
+        kind, str(id), name, holder.organisation_id, lesser, request_id, source, subject, ceiling, policies, role
+    )
+
+
+def actors_with(keys: Iterable[UUID]) -> dict[UUID, Actor | str]:
+    """Who acts now with each of these access keys of the organisation in scope, or a sentence why nobody does.
+
+    Four queries, however many keys there are.
+    """
+    keys = list(keys)
+    rows = {row.id: row for row in AccessKey.objects.filter(id__in=keys).select_related("service_account")}
+    people = {row.user_id for row in rows.values() if row.user_id}
+    members = {row.user_id: row for row in Membership.objects.filter(user__in=people).select_related("user")}
+    sessions = set(_alive({row.session_key for row in rows.values()}).values_list("session_key", flat=True))
+    policies, now = rules(), timezone.now()
+
+    def answer(key_id: UUID) -> Actor | str:
+        key = rows.get(key_id)
+        if key is None:
+            return "this key was removed"
+        if key.revoked_at is not None:
+            return "this key was revoked"
+        if key.expires_at <= now:
+            return "this key has expired"
+        if key.session_key and key.session_key not in sessions:
+            return "the session that granted this key was ended"
+        holder = key.service_account or members.get(key.user_id)
         if holder is None:
-            return None
-        kind, id, name, subject, role = holder
-        ceiling = credential.role if credential else "owner"
-        if credential:
-            kind = "token" if identity.token else "key"
-            name = f"{name} ({kind} {credential.name})"
-        role = min(role, ceiling, key=ROLES.index)
-        return Actor(kind, id, name, organisation_id, role, request_id, source, subject, ceiling, rules())
+            return "you are no member of this organisation any more"
+        if isinstance(holder, Membership) and not holder.user.is_active:
+            return "this account is closed"
+        return _acting(holder, key, policies)
+
+    return {key_id: answer(key_id) for key_id in keys}
 
 
-def _holder(identity: Identity) -> tuple[str, str, str, str, str] | None:
-    """Kind, id, name, subject and role of a person or service account in the organisation in scope."""
-    if identity.service_account is not None:
-        account = ServiceAccount.objects.filter(id=identity.service_account.id).first()
-        if account is None:
-            return None
-        return "service-account", str(account.id), account.name, f"service-account:{account.name}", account.role
-    membership = Membership.objects.filter(user=identity.user, user__is_active=True).select_related("user").first()
-    if membership is None:
-        return None
-    user = membership.user
-    return "user", str(user.id), str(user), f"user:{user.email}", membership.role
+def note_uses(keys: Iterable[UUID]) -> None:
+    """These access keys of the organisation in scope were just used. Noted at most once a minute each."""
+    now = timezone.now()
+    unnoted = Q(last_used_at=None) | Q(last_used_at__lt=now - USE_NOTED_EVERY)
+    AccessKey.objects.filter(unnoted, id__in=list(keys)).update(last_used_at=now)
+
+
+def _alive(session_keys: Iterable[str]) -> "QuerySet[Session]":
+    return Session.objects.filter(session_key__in=list(session_keys), expire_date__gt=timezone.now())
 
 
 def places(user: User) -> list[Place]:
