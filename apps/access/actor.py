@@ -26,6 +26,12 @@ class Actor:
     subject: str = ""  # what policies name it by: `user:ADDRESS` or `service-account:NAME`
     ceiling: str = "owner"  # a credential may give less than its holder has; no policy lifts it above this
     rules: tuple[Rule, ...] = ()  # the organisation's policies, read when the actor was
+    holder_role: str | None = None  # of the person or service account behind a credential, where that gives less
+
+    @property
+    def own_role(self) -> str | None:
+        """The role that policies begin with: not the credential's, or a lesser one would escape their limits."""
+        return self.holder_role or self.role
 
 
 def system(organisation_id: UUID, name: str = "system") -> Actor:

@@ -1,29 +1,60 @@
-"""The one function that decides who may do what."""
+"""The one function that decides who may do what, and how it says no."""
 
 from uuid import UUID
 
 from apps.access.actor import ROLES, Actor
 from apps.access.facts import Facts, Governed
-from apps.access.policy import GRANT, Standing, standing
+from apps.access.policy import Standing, lifted_anywhere, standing
 from apps.access.verbs import VERBS
+
+GOVERNED = ("cluster", "machine", "template")
+"""Verbs about one cluster or machine: these nouns. What somebody may do with them, policies change from object to
+object; all other verbs are for the role in the organisation alone."""
 
 
 class Denied(PermissionError):
-    """The actor may not do this. The text names the role needed and the role held."""
+    """The actor may not do this. The text says what it takes and what they have.
 
-    def __init__(self, actor: Actor, verb: str, target: object, needed: str, found: Standing) -> None:
-        self.verb, self.needed = verb, needed
-        held = f"{actor.name} is {found.role}" if found.role else f"{actor.name} has no role"
-        because = f" there by policy {', '.join(found.why)}" if found.why else ""
-        super().__init__(f"{verb} on {target or 'this organisation'} needs {needed}; {held}{because}")
+    `hidden`: a policy shuts them out of the object, which for them is not there.
+    """
+
+    def __init__(self, text: str, verb: str, needed: str, hidden: bool = False) -> None:
+        self.verb, self.needed, self.hidden = verb, needed, hidden
+        super().__init__(text)
+
+
+def refusal(actor: Actor, verb: str, needed: str, target: object, found: Standing) -> Denied:
+    """The refusal of somebody whose role is not enough for a verb or a method."""
+    where = f"on {target}" if target else "in this organisation"
+    held = f"{actor.name} is {found.role}" if found.role else f"{actor.name} has no role"
+    if found.decided_by:
+        held += f" there by {_policies(found.decided_by)}"
+    elif found.role == found.ceiling != found.uncapped:
+        held += " with this credential"
+    return Denied(f"{verb} needs {needed} {where}; {held}", verb, needed, found.shut_out)
+
+
+def kept_out(actor: Actor, verb: str, needed: str, target: object, what: str, limits: tuple[str, ...]) -> Denied:
+    """The refusal of somebody to whom limits leave other methods or groups only."""
+    text = f"{verb} on {target} is not open to {actor.name}: {_policies(limits)} leaves {what}"
+    return Denied(text, verb, needed)
+
+
+def _policies(names: tuple[str, ...]) -> str:
+    return f"polic{'ies' if len(names) > 1 else 'y'} {', '.join(names)}"
 
 
 def standing_of(actor: Actor, on: Governed | Facts | None = None) -> Standing:
     """What an actor is towards an object, or in its organisation."""
     if on is None:
-        return Standing(actor.role)
+        return Standing(actor.role, actor.own_role, actor.own_role, actor.ceiling, actor.ceiling)
     facts = on if isinstance(on, Facts) else on.facts
-    return standing(actor.role, actor.subject, actor.ceiling, actor.rules, facts)
+    return standing(actor.own_role, actor.subject, actor.ceiling, actor.rules, facts)
+
+
+def is_governed(verb: str) -> bool:
+    """Whether policies decide about a verb, object by object."""
+    return verb.partition(".")[0] in GOVERNED
 
 
 def allowed(actor: Actor, verb: str, organisation_id: UUID | None = None, on: Governed | Facts | None = None) -> bool:
@@ -38,19 +69,31 @@ def allowed(actor: Actor, verb: str, organisation_id: UUID | None = None, on: Go
 
 
 def allowed_somewhere(actor: Actor, verb: str) -> bool:
-    """Whether `actor` may use `verb` in the organisation, or a policy may let it on some object."""
-    needed = ROLES.index(VERBS[verb])
+    """Whether `actor` may use `verb` in the organisation, or a policy may let it on some object.
+
+    What stands before the check of the object itself, where the object is not known yet.
+    """
     if allowed(actor, verb):
         return True
-    if actor.role is None or ROLES.index(actor.ceiling) < needed:
+    if not is_governed(verb) or actor.own_role is None:
         return False
-    grants = [rule for rule in actor.rules if rule.effect == GRANT and rule.names(actor.subject, actor.role)]
-    return any(rule.role and ROLES.index(rule.role) >= needed for rule in grants)
+    reach = lifted_anywhere(actor.own_role, actor.subject, actor.ceiling, actor.rules)
+    return ROLES.index(reach) >= ROLES.index(VERBS[verb])
 
 
 def check(actor: Actor, verb: str, target: str | Governed | Facts = "", organisation_id: UUID | None = None) -> None:
     """Raise `Denied` unless `actor` may use `verb` on `target`: an object that policies are about, or just its name."""
     on = None if isinstance(target, str) else target
     if not allowed(actor, verb, organisation_id, on):
-        named = target if on is None else (on if isinstance(on, Facts) else on.facts)
-        raise Denied(actor, verb, named, VERBS[verb], standing_of(actor, on))
+        raise _denied(actor, verb, target, on)
+
+
+def check_somewhere(actor: Actor, verb: str, target: str = "") -> None:
+    """Raise `Denied` unless `actor` may use `verb` somewhere; `target` is a name for the text."""
+    if not allowed_somewhere(actor, verb):
+        raise _denied(actor, verb, target, None)
+
+
+def _denied(actor: Actor, verb: str, target: str | Governed | Facts, on: Governed | Facts | None) -> Denied:
+    named = target if on is None else (on if isinstance(on, Facts) else on.facts)
+    return refusal(actor, verb, VERBS[verb], named, standing_of(actor, on))

@@ -2,16 +2,19 @@
 
 A grant lifts the role, adds Kubernetes groups, and allows Talos methods beyond the role. A limit lowers the role
 (`none` shuts out), keeps of the Kubernetes groups and of the Talos methods only those it names. Limits win over
-grants, and do not bind owners: somebody has to be able to undo them.
+grants, and do not bind owners: somebody has to be able to undo them. A credential's ceiling is one more limit, which
+binds everybody. Where the role is lowered, by either, what grants add beside it is lowered too: methods that need more
+than is left are refused, and added groups, whose weight nobody here knows, are left out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from apps.access.actor import ROLES
 from apps.access.facts import Facts
-from talos.selectors import parse_selector
+from talos.selectors import Term, parse_selector
 
 GRANT, LIMIT = "grant", "limit"
 NONE = "none"
@@ -38,12 +41,11 @@ class Rule:
 
     def names(self, subject: str, role: str | None) -> bool:
         """Whether it is about this subject, whose role in the organisation is `role`."""
-        spoken = (subject, f"role:{role}")
-        return any(fnmatchcase(one, pattern) for one in spoken for pattern in self.subjects)
+        return fits(self.subjects, subject) or fits(self.subjects, f"role:{role}")
 
     def covers(self, facts: Facts) -> bool:
         """Whether it is about this object. Raises ValueError for a selector that cannot be read."""
-        if self.clusters and not _any(self.clusters, facts.cluster):
+        if self.clusters and not (facts.cluster and fits(self.clusters, facts.cluster)):
             return False
         if self.cluster_labels and not (facts.cluster and _selected(self.cluster_labels, facts.cluster_labels)):
             return False
@@ -54,23 +56,81 @@ class Rule:
 
 @dataclass(frozen=True)
 class Standing:
-    """What a subject is towards an object. `why` names the policies that made it so."""
+    """What a subject is towards an object, and why: the policies about both, in order of their names."""
 
     role: str | None
-    groups: tuple[str, ...] = ()  # of Kubernetes
-    methods: tuple[str, ...] = ()  # of Talos, beyond the role
-    only: tuple[tuple[str, ...], ...] = ()  # of Talos: each of these lists has to have the method
-    why: tuple[str, ...] = ()
+    own: str | None = None  # in the organisation
+    uncapped: str | None = None  # as grants lift it, before ceiling and limits
+    ceiling: str = ROLES[-1]  # of the credential
+    cap: str = ROLES[-1]  # the most that ceiling and limits leave
+    grants: tuple[Rule, ...] = ()
+    limits: tuple[Rule, ...] = ()
+
+    @property
+    def shut_out(self) -> bool:
+        """Whether a limit alone is why there is no role: the object is not there for them."""
+        return self.role is None and bool(self.limits)
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """Names of all policies about both."""
+        return tuple(rule.name for rule in (*self.grants, *self.limits))
+
+    @property
+    def decided_by(self) -> tuple[str, ...]:
+        """Names of the policies without which the role would be another one."""
+        if self.own is None or self.uncapped is None:
+            return ()
+        if self.role != _lowest([self.uncapped, self.ceiling]):
+            return tuple(rule.name for rule in self.limits if rule.role == (self.role or NONE))
+        if self.role == _lowest([self.own, self.ceiling]):
+            return ()
+        return tuple(rule.name for rule in self.grants if rule.role and reaches(rule.role, self.role))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Of Kubernetes."""
+        if self.role is None:
+            return ()
+        added = [group for rule in self.grants for group in rule.kubernetes_groups] if self._whole else []
+        groups = dict.fromkeys([group_of(self.role), *added])
+        kept = [rule.kubernetes_groups for rule in self.limits if rule.kubernetes_groups]
+        return tuple(group for group in groups if all(fits(patterns, group) for patterns in kept))
+
+    @property
+    def _whole(self) -> bool:
+        """Whether nothing lowers what the role and grants make."""
+        return self.uncapped is not None and reaches(self.cap, self.uncapped)
+
+    @property
+    def limits_on_groups(self) -> tuple[str, ...]:
+        """Names of the limits that keep only some Kubernetes groups."""
+        return tuple(rule.name for rule in self.limits if rule.kubernetes_groups)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Of Talos, beyond the role, as far as `cap` goes."""
+        return tuple(method for rule in self.grants for method in rule.talos_methods)
+
+    def limits_without(self, method: str) -> tuple[str, ...]:
+        """Names of the limits that keep some Talos methods and not this one."""
+        keeping = [rule for rule in self.limits if rule.talos_methods]
+        return tuple(rule.name for rule in keeping if not fits(rule.talos_methods, method))
 
     def reaches(self, needed: str) -> bool:
         """Whether the role is at least `needed`."""
-        return self.role is not None and ROLES.index(self.role) >= ROLES.index(needed)
+        return self.role is not None and reaches(self.role, needed)
 
     def may_call(self, method: str, needed: str) -> bool:
         """Whether a Talos method (`machine.MachineService/Logs`) that needs a role may be called."""
-        if self.role is None or not all(_any(patterns, method) for patterns in self.only):
+        if self.role is None or self.limits_without(method):
             return False
-        return self.reaches(needed) or _any(self.methods, method)
+        return self.reaches(needed) or (reaches(self.cap, needed) and fits(self.methods, method))
+
+
+def reaches(role: str, needed: str | None) -> bool:
+    """Whether a role may do what `needed` may; everything may what nobody has to be anything for."""
+    return needed is None or ROLES.index(role) >= ROLES.index(needed)
 
 
 def group_of(role: str) -> str:
@@ -79,35 +139,54 @@ def group_of(role: str) -> str:
 
 
 def standing(role: str | None, subject: str, ceiling: str, rules: Iterable[Rule], facts: Facts) -> Standing:
-    """What `subject`, who has `role` in the organisation, is towards an object. Nobody without a role is lifted."""
+    """What `subject`, who has `role` in the organisation, is towards an object with a credential of this ceiling.
+
+    Nobody without a role is lifted.
+    """
     if role is None:
         return Standing(None)
-    about = [rule for rule in rules if rule.names(subject, role) and rule.covers(facts)]
-    grants = [rule for rule in about if rule.effect == GRANT]
-    limits = [rule for rule in about if rule.effect == LIMIT and role != "owner"]
-    now: str | None = min(
-        max([role, *(rule.role for rule in grants if rule.role)], key=ROLES.index), ceiling, key=ROLES.index
+    about = sorted(
+        (rule for rule in rules if rule.names(subject, role) and rule.covers(facts)), key=lambda rule: rule.name
     )
-    for rule in limits:
-        if now is not None and rule.role:
-            now = None if rule.role == NONE else min(now, rule.role, key=ROLES.index)
-    why = tuple(rule.name for rule in [*grants, *limits])
-    if now is None:
-        return Standing(None, why=why)
-    groups = dict.fromkeys([group_of(now), *(group for rule in grants for group in rule.kubernetes_groups)])
-    kept = [rule.kubernetes_groups for rule in limits if rule.kubernetes_groups]
-    return Standing(
-        now,
-        tuple(group for group in groups if all(_any(patterns, group) for patterns in kept)),
-        tuple(method for rule in grants for method in rule.talos_methods),
-        tuple(rule.talos_methods for rule in limits if rule.talos_methods),
-        why,
-    )
+    grants = tuple(rule for rule in about if rule.effect == GRANT)
+    limits = tuple(rule for rule in about if rule.effect == LIMIT and role != ROLES[-1])
+    uncapped = _highest([role, *(rule.role for rule in grants if rule.role)])
+    cap = _lowest([ceiling, *(rule.role for rule in limits if rule.role in ROLES)])
+    shut_out = any(rule.role == NONE for rule in limits)
+    held = None if shut_out else _lowest([uncapped, cap])
+    return Standing(held, role, uncapped, ceiling, cap, grants, limits)
 
 
-def _any(patterns: Iterable[str], text: str) -> bool:
+def lifted_anywhere(role: str, subject: str, ceiling: str, rules: Iterable[Rule]) -> str:
+    """The highest role that `subject` may have on any object."""
+    grants = (rule.role for rule in rules if rule.effect == GRANT and rule.role and rule.names(subject, role))
+    return _lowest([_highest([role, *grants]), ceiling])
+
+
+def hiding(role: str | None, subject: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The limits that shut a subject out of what they cover."""
+    if role is None or role == ROLES[-1]:
+        return ()
+    return tuple(rule for rule in rules if rule.effect == LIMIT and rule.role == NONE and rule.names(subject, role))
+
+
+def fits(patterns: Iterable[str], text: str) -> bool:
+    """Whether a text is one of these names, or fits one of these globs."""
     return any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
-def _selected(selector: str, labels: object) -> bool:
-    return all(term.matches(labels) for term in parse_selector(selector))  # type: ignore[arg-type]
+def _highest(roles: Iterable[str]) -> str:
+    return max(roles, key=ROLES.index)
+
+
+def _lowest(roles: Iterable[str]) -> str:
+    return min(roles, key=ROLES.index)
+
+
+def _selected(selector: str, labels: Mapping[str, str]) -> bool:
+    return all(term.matches(labels) for term in _terms(selector))
+
+
+@lru_cache(maxsize=1024)
+def _terms(selector: str) -> tuple[Term, ...]:
+    return parse_selector(selector)

@@ -46,7 +46,7 @@ def test_who_is_invited_chooses_a_password(open_page: OpenPage, api: httpx.Clien
     expect(page.get_by_role("navigation", name="Main", exact=True)).to_be_visible()
     page.goto("/o/acme/join")
     expect(page.get_by_role("heading", level=1)).to_have_text("This is not open to you")
-    expect(page.get_by_text("needs operator; ben@example.com is reader")).to_be_visible()
+    expect(page.get_by_text("needs operator in this organisation; ben@example.com is reader")).to_be_visible()
 
 
 def test_first_run_is_over_once_there_is_an_owner(open_page: OpenPage) -> None:

@@ -64,7 +64,7 @@ def test_no_permission_says_who_can_change_it(browser: Client, member: Callable[
     answer = browser.get("/o/acme/audit")
     text = answer.content.decode()
     assert answer.status_code == 403
-    assert "audit.list on this organisation needs admin; reader@acme.example.com is reader" in text
+    assert "audit.list needs admin in this organisation; reader@acme.example.com is reader" in text
     assert f"{admin}, {owner} can change your role" in text
 
 

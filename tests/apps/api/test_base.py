@@ -45,7 +45,7 @@ def test_a_refusal_names_role_needed_and_held(api: Api) -> None:
     response = api("reader").get(f"{ACME}/audit")
     assert response.status_code == 403
     assert response.json()["detail"] == (
-        "audit.list on this organisation needs admin; reader@acme.example.com (token test) is reader"
+        "audit.list needs admin in this organisation; reader@acme.example.com (token test) is reader"
     )
 
 

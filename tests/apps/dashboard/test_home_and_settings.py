@@ -148,7 +148,7 @@ def test_making_one_over_rest(api: Callable[..., APIClient], role: str, status: 
         answer = client.post("/api/v1/organisations", {"name": "Halden", "slug": "No Good"})
         assert answer.status_code == 400
     else:
-        assert "organisation.create on halden needs owner" in answer.json()["detail"]
+        assert "organisation.create needs owner on halden" in answer.json()["detail"]
 
 
 def test_somebody_without_a_place_makes_none(db: None) -> None:
