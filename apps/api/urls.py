@@ -4,6 +4,7 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularYAMLAPIView
 
 from apps.api import problems
+from apps.api.login import LoginFetchView, LoginRequestsView
 from apps.api.me import MeView, OrganisationsView
 from apps.api.registry import routers
 from apps.dashboard.api import StatusViewSet
@@ -12,6 +13,8 @@ from apps.tenants.api import OrganisationViewSet
 urlpatterns = [
     path("schema", SpectacularYAMLAPIView.as_view(), name="api-schema"),
     path("schema.json", SpectacularJSONAPIView.as_view(), name="api-schema-json"),
+    path("login-requests", LoginRequestsView.as_view(), name="api-login-requests"),
+    path("login-requests/fetch", LoginFetchView.as_view(), name="api-login-fetch"),
     path("me", MeView.as_view(), name="api-me"),
     path("organisations", OrganisationsView.as_view(), name="api-organisations"),
     path(

@@ -6,6 +6,7 @@ from apps.dashboard import (
     agents,
     audit,
     clusters,
+    grants,
     history,
     home,
     join_tokens,
@@ -17,6 +18,7 @@ from apps.dashboard import (
 )
 
 urlpatterns = [
+    path("grant/<uuid:request_id>", grants.grant_page, name="grant"),
     path("o/<slug:slug>/", home.fleet_home, name="home-page"),
     path("o/<slug:slug>/now", home.fleet_now, name="home-now"),
     path("o/<slug:slug>/needs", home.needs_badge, name="needs-badge"),

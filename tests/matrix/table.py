@@ -31,6 +31,9 @@ HTTP: dict[str, str] = {
     "PAGE /accounts/reauthenticate/": SIGNED_IN,
     "PAGE /accounts/password/set/": SIGNED_IN,
     "PAGE /accounts/password/change/": SIGNED_IN,
+    "PAGE /grant/<request_id>": SIGNED_IN,
+    "POST /api/v1/login-requests": ANYBODY,  # opens nothing before a person grants it
+    "POST /api/v1/login-requests/fetch": ANYBODY,  # with the secret of a request
     "GET /api/v1/schema": ANYBODY,
     "OPTIONS /api/v1/schema": ANYBODY,
     "GET /api/v1/schema.json": ANYBODY,

@@ -13,8 +13,8 @@ from rest_framework.test import APIClient
 from apps.access.actor import ROLES, Actor
 from apps.access.verbs import VERBS
 from apps.accounts import actions as accounts
-from apps.accounts import service_accounts
-from apps.accounts.models import Membership, User
+from apps.accounts import grants, service_accounts
+from apps.accounts.models import GrantRequest, Membership, User
 from apps.audit.models import AuditRecord
 from apps.clusters.models import Cluster
 from apps.dashboard.page import PAGES
@@ -77,6 +77,7 @@ def fill(path: str, slug: str, ids: dict[str, str]) -> str:
     key = ids.get(resource, "")
     known = {"slug": slug, "id": key, "name": key, "uuid": ids["machines"], "token_id": key or ids["join-tokens"]}
     known |= {"member_id": key}
+    known |= {"request_id": ids["grant"]}
     known |= {"act": "revoke", "form": "token", "secret": "0" * 64, "token": "0" * 64}
     return re.sub(r"<(\w+)>", lambda match: known[match[1]], path)
 
@@ -119,6 +120,7 @@ def tenant(organisation: Organisation) -> Tenant:
             "machine-classes": machines.write_machine_class(acting, f"{organisation.slug}-class", ["a = b"], {}).name,
             "join-tokens": str(machines.create_join_token(acting, "default").row.id),
             "agents": agent(f"{organisation.slug}-agent"),
+            "grant": str(grants.ask(GrantRequest.LOGIN, {"name": "omni login"}, "192.0.2.9")[0].id),
         }
     return Tenant(organisation, ids, clients, browsers, tokens)
 
@@ -221,7 +223,7 @@ def test_pages(name: str, tenants: tuple[Tenant, Tenant]) -> None:
 @pytest.mark.parametrize("name", [name for name, need in HTTP.items() if need == SIGNED_IN])
 def test_what_every_signed_in_person_may(name: str, tenants: tuple[Tenant, Tenant]) -> None:
     own, _ = tenants
-    method, path = name.split(" ", 1)
+    method, path = own.fill(name).split(" ", 1)
     assert Client().get(path).status_code == (302 if method == "PAGE" else 401)
     user = User.objects.get(email="reader@acme.example.com")
     user.set_password("correct horse battery")  # some of these pages are about it
