@@ -31,6 +31,13 @@ class NodeChannel:
         self.name = name
         self._channel = Channel(to_machine(connect, credentials, server_name))
 
+    @classmethod
+    def over(cls, channel: Channel, name: str) -> Self:
+        """On a channel that somebody else uses, too."""
+        client = cls.__new__(cls)
+        client.name, client._channel = name, channel
+        return client
+
     async def __aenter__(self) -> Self:
         return self
 

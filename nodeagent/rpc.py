@@ -11,7 +11,7 @@ import contextlib
 import struct
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote
 
 import grpc
@@ -19,7 +19,10 @@ import grpc
 from nodeagent.http2 import Connection, ErrorCode, Http2Error, Stream, encode_headers
 
 MESSAGE_LIMIT = 4 * 1024 * 1024
-"""Bytes of the largest message taken. Byte streams come in frames of a kilobyte, resources are small."""
+"""Bytes of the largest message taken unless told otherwise. Byte streams come in frames of a kilobyte, resources are
+small."""
+
+Metadata = Sequence[tuple[bytes, bytes]]
 
 DEADLINE_SLACK = 1.0
 """Seconds that the server is given beyond our own deadline."""
@@ -104,7 +107,7 @@ class Call:
         "status",
     )  # fmt: skip
 
-    def __init__(self, link: _Link, method: Method) -> None:
+    def __init__(self, link: Link, method: Method) -> None:
         self.method = method
         self.messages: list[bytes] = []
         """What has arrived whole, the newest last; nearly always empty or one."""
@@ -120,7 +123,7 @@ class Call:
         """Called when there is something new."""
         self._deadline: asyncio.TimerHandle | None = None
 
-    def start(self, timeout: float | None, metadata: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    def start(self, timeout: float | None, metadata: Metadata) -> None:
         """Open the stream, with the next flush."""
         self._stream = self._link.http2.request(self._link.headers(self.method.path, timeout, metadata), self)
         if timeout is not None:
@@ -240,7 +243,7 @@ class Call:
         offset = 0
         while len(buffer) - offset >= 5:
             compressed, length = struct.unpack_from(">BI", buffer, offset)
-            if compressed or length > MESSAGE_LIMIT:
+            if compressed or length > self._link.message_limit:
                 what = "is compressed" if compressed else f"has {length} bytes"
                 self._finish(RpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"an answer {what}"), reset=True)
                 return
@@ -272,11 +275,15 @@ class Call:
         self.notify()
 
 
-class _Link:
-    """One connection and the task that reads it."""
+_SomeCall = TypeVar("_SomeCall", bound=Call)
 
-    def __init__(self, wire: Wire, peer: str, authority: bytes, scheme: bytes) -> None:
+
+class Link:
+    """One connection of a channel, and the task that reads it."""
+
+    def __init__(self, wire: Wire, peer: str, authority: bytes, scheme: bytes, message_limit: int) -> None:
         self.http2 = Connection()
+        self.message_limit = message_limit
         self.error: OSError | None = None
         """What broke it."""
         self.peer, self._authority, self._scheme = peer, authority, scheme
@@ -287,7 +294,7 @@ class _Link:
     def usable(self) -> bool:
         return not self.http2.closing
 
-    def headers(self, path: bytes, timeout: float | None, metadata: Sequence[tuple[bytes, bytes]]) -> bytes:
+    def headers(self, path: bytes, timeout: float | None, metadata: Metadata) -> bytes:
         """The header block of a request."""
         fields = [
             (b":method", b"POST"),
@@ -372,11 +379,17 @@ class Channel:
         peer: str = "the machine",
         authority: str = "machine",
         scheme: str = "https",
+        message_limit: int = MESSAGE_LIMIT,
+        metadata: Metadata = (),
     ) -> None:
-        """`connect` opens a stream, TLS included, or raises OSError; `peer` is what errors call the server."""
+        """`connect` opens a stream, TLS included, or raises OSError; `peer` is what errors call the server.
+
+        `metadata` goes with every call but those of `duplex`, which have their own.
+        """
         self._connect, self._peer = connect, peer
+        self._message_limit, self._metadata = message_limit, metadata
         self._authority, self._scheme = authority.encode(), scheme.encode()
-        self._links: list[_Link] = []  # the last is for new calls; others may still carry old ones
+        self._links: list[Link] = []  # the last is for new calls; others may still carry old ones
         self._connecting = asyncio.Lock()
 
     async def close(self) -> None:
@@ -384,26 +397,31 @@ class Channel:
         for link in self._links:
             await link.close()
 
+    @property
+    def broken(self) -> bool:
+        """There is a connection that new calls cannot use any more."""
+        return bool(self._links) and not self._links[-1].usable
+
     async def connect(self) -> None:
         """Connect unless we are. Raises RpcError."""
         await self._connected(None)
 
     async def unary(self, method: Method, request: Any, timeout: float | None) -> Any:
         """One request, one answer. Raises RpcError."""
-        async with self._call(method, timeout) as call:
+        async with self._call(method, timeout, self._metadata) as call:
             await call.send(request, end=True)
             return await call.only()
 
     async def stream(self, method: Method, request: Any, timeout: float | None) -> AsyncGenerator[Any]:
         """One request, any number of answers. Raises RpcError."""
-        async with self._call(method, timeout) as call:
+        async with self._call(method, timeout, self._metadata) as call:
             await call.send(request, end=True)
             while (answer := await call.receive()) is not None:
                 yield answer
 
     async def upload(self, method: Method, requests: AsyncIterable[Any], timeout: float | None) -> Any:
         """Any number of requests, one answer. Raises RpcError."""
-        async with self._call(method, timeout) as call:
+        async with self._call(method, timeout, self._metadata) as call:
             async for request in requests:
                 await call.send(request, end=False)
                 if call.over:
@@ -412,12 +430,19 @@ class Channel:
             return await call.only()
 
     @contextlib.asynccontextmanager
-    async def duplex(self, method: Method, metadata: Sequence[tuple[bytes, bytes]] = ()) -> AsyncGenerator[Call]:
+    async def duplex(self, method: Method, metadata: Metadata = ()) -> AsyncGenerator[Call]:
         """A call whose both directions go on until they end: `send`, `finish_sending`, `receive`. Leaving the block
         cancels what has not ended. Raises RpcError."""
         async with self._call(method, None, metadata) as call:
             await call.flush()
             yield call
+
+    async def start(self, call: Callable[[Link], _SomeCall], timeout: float | None, metadata: Metadata) -> _SomeCall:
+        """A call of another kind, begun; whoever asked for it closes it. Raises RpcError."""
+        begun = call(await self._connected(timeout))
+        begun.start(timeout, metadata)
+        await begun.flush()
+        return begun
 
     async def fan(self, method: Method, requests: Iterable[Any]) -> AsyncGenerator[tuple[int, Any]]:
         """Many calls of one method that follow something, as one: (index of the request, its next answer).
@@ -432,7 +457,7 @@ class Channel:
             for index, request in enumerate(requests):
                 call = calls[index] = Call(link, method)
                 call.notify = news.set
-                call.start(None)
+                call.start(None, self._metadata)
                 call.put(request, end=True)
             await link.flush()
             while calls:
@@ -450,9 +475,7 @@ class Channel:
                 call.close()
 
     @contextlib.asynccontextmanager
-    async def _call(
-        self, method: Method, timeout: float | None, metadata: Sequence[tuple[bytes, bytes]] = ()
-    ) -> AsyncGenerator[Call]:
+    async def _call(self, method: Method, timeout: float | None, metadata: Metadata) -> AsyncGenerator[Call]:
         clock = asyncio.get_running_loop().time
         began = clock()
         call = Call(await self._connected(timeout), method)
@@ -462,7 +485,7 @@ class Channel:
         finally:
             call.close()
 
-    async def _connected(self, timeout: float | None) -> _Link:
+    async def _connected(self, timeout: float | None) -> Link:
         try:
             async with asyncio.timeout(timeout):
                 return await self._usable_link()
@@ -470,11 +493,12 @@ class Channel:
             cause = error if str(error) else TimeoutError("no connection in time")
             raise RpcError(grpc.StatusCode.UNAVAILABLE, str(cause), cause) from error
 
-    async def _usable_link(self) -> _Link:
+    async def _usable_link(self) -> Link:
         async with self._connecting:
             self._links = [link for link in self._links if link.error is None]
             if not self._links or not self._links[-1].usable:
-                self._links.append(_Link(await self._connect(), self._peer, self._authority, self._scheme))
+                wire = await self._connect()
+                self._links.append(Link(wire, self._peer, self._authority, self._scheme, self._message_limit))
             return self._links[-1]
 
 

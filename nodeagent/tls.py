@@ -28,7 +28,8 @@ MAINTENANCE_NAME = "maintenance-service.talos.dev"
 CHUNK = 64 * 1024
 
 PIECE = 4 * 1024
-"""Bytes given to TLS at once: OpenSSL keeps a buffer as large as the most it ever held, for each connection."""
+"""Bytes given to TLS at once: OpenSSL keeps a buffer as large as the most it ever held, for each connection. More of
+them is faster."""
 
 CONNECT_TIMEOUT = 15.0
 """Seconds for opening the stream to a machine and the TLS handshake together."""
@@ -104,8 +105,9 @@ class TlsStream:
         *,
         server_side: bool = False,
         server_hostname: str | None = None,
+        piece: int = PIECE,
     ) -> None:
-        self._reader, self._writer = reader, writer
+        self._reader, self._writer, self._piece = reader, writer, piece
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._unread = _NOTHING  # received, not yet given to TLS
         self._tls = context.wrap_bio(
@@ -181,12 +183,16 @@ class TlsStream:
             self._writer.write(goodbye)
         self._writer.close()
 
+    def abort(self) -> None:
+        """Close the stream below at once, with what was not sent yet."""
+        self._writer.transport.abort()
+
     async def _receive(self) -> None:
         data = self._unread or memoryview(await self._reader.read(CHUNK))
         if not data:
             raise ConnectionResetError("the connection was closed during TLS")
-        self._incoming.write(data[:PIECE])
-        self._unread = data[PIECE:] if len(data) > PIECE else _NOTHING
+        self._incoming.write(data[: self._piece])
+        self._unread = data[self._piece :] if len(data) > self._piece else _NOTHING
 
     async def _flush(self) -> None:
         if data := self._outgoing.read():
@@ -195,7 +201,7 @@ class TlsStream:
 
 
 def to_machine(
-    connect: Connect, credentials: Credentials | None, server_name: str | None = None
+    connect: Connect, credentials: Credentials | None, server_name: str | None = None, piece: int = PIECE
 ) -> Callable[[], Awaitable[TlsStream]]:
     """How streams to a machine's API are opened. Without credentials it must be in maintenance mode.
 
@@ -209,7 +215,7 @@ def to_machine(
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 reader, writer = await connect()
                 try:
-                    stream = TlsStream(reader, writer, context, server_hostname=server_name)
+                    stream = TlsStream(reader, writer, context, server_hostname=server_name, piece=piece)
                     await stream.handshake()
                     if credentials is None:
                         require_maintenance(stream)
