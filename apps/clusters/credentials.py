@@ -11,7 +11,7 @@ from apps.clusters.models import Cluster, ClusterSecrets
 from apps.tenants.ids import uuid7
 from apps.tenants.sealing import seal, unseal
 from nodeagent.tls import Credentials
-from talos import pki
+from talos import pki, roles
 from talos.contract import VersionContract
 from talos.secrets import Bundle, new_bundle
 
@@ -40,7 +40,12 @@ def bundle_of(secrets: ClusterSecrets) -> Bundle:
 
 def talos_credentials(secrets: ClusterSecrets) -> Credentials:
     """Administrator of the machines' API. The same object for days, so that TLS contexts can be kept."""
-    return _talos(secrets.organisation_id, secrets.id, bytes(secrets.sealed), _period())
+    return _talos(secrets.organisation_id, secrets.id, bytes(secrets.sealed), _period(), roles.ADMIN)
+
+
+def impersonator_credentials(secrets: ClusterSecrets) -> Credentials:
+    """Who says with each call which role it has: for calls that we make for somebody. Kept like the former."""
+    return _talos(secrets.organisation_id, secrets.id, bytes(secrets.sealed), _period(), roles.IMPERSONATOR)
 
 
 def kubernetes_credentials(secrets: ClusterSecrets) -> Credentials:
@@ -63,10 +68,10 @@ def _bundle(organisation_id: UUID, row_id: UUID, sealed: bytes) -> Bundle:
 
 
 @lru_cache(maxsize=256)
-def _talos(organisation_id: UUID, row_id: UUID, sealed: bytes, period: int) -> Credentials:
+def _talos(organisation_id: UUID, row_id: UUID, sealed: bytes, period: int, role: str) -> Credentials:
     ca = _bundle(organisation_id, row_id, sealed).os
     ttl = timedelta(days=2 * RENEWED)
-    return Credentials(ca.crt, pki.talos_client(ca, ["os:admin"], timezone.now(), ttl))
+    return Credentials(ca.crt, pki.talos_client(ca, [role], timezone.now(), ttl))
 
 
 @lru_cache(maxsize=256)
