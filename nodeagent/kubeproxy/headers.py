@@ -21,6 +21,7 @@ _TARGET = re.compile(rb"/[\x21-\x22\x24-\x7e]*")  # visible ASCII without `#`
 _ADDRESS = re.compile(rb"(/k8s/([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+))(?=[/?]|$)")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _HIDDEN = re.compile(rb"%(2f|5c|00|25)|\\", re.IGNORECASE)
+_PROXIED = re.compile(rb"/api/v1/(nodes|namespaces/[^/]+/(pods|services))/[^/]+/proxy/")
 
 _IDENTITY = (b"impersonate", b"xremote", b"xforwarded")
 _HOP_BY_HOP = frozenset(
@@ -85,9 +86,10 @@ def address(target: bytes) -> Address:
 
 
 def _check_path(path: bytes) -> None:
-    """Whoever reads the path, decoded or not, reads the same resource. What follows `/proxy/` is another program's."""
-    ours, proxy, theirs = path.partition(b"/proxy/")
-    if _HIDDEN.search(ours) or b"//" in ours + proxy[:1]:
+    """Whoever reads the path, decoded or not, reads the same resource. What follows `proxy/` is another program's."""
+    proxied = _PROXIED.match(path)
+    ours, theirs = (path[: proxied.end()], path[proxied.end() :]) if proxied else (path, b"")
+    if _HIDDEN.search(ours) or b"//" in ours:
         raise Ambiguous("the request's path hides a slash")
     if b".." in re.split(rb"[/\\]", _decoded(theirs)):
         raise Ambiguous("the request's path leads upwards")
