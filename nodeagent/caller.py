@@ -28,7 +28,7 @@ class Caller:
     scheme: str
     address: str
     port: int
-    certificate: str = ""  # hex; empty without one
+    certificate: str = ""  # hex, of at least 32 digits; empty without one
 
     async def connect(self, target: Path) -> socket.socket:
         """A connected, non-blocking unix socket under this caller's name. Raises OSError."""
@@ -65,6 +65,7 @@ async def announced(reader: asyncio.StreamReader) -> Caller:
     try:
         told = json.loads(await reader.readline())
         address = ip_address(told["address"])
-        return Caller("https" if told["scheme"] == "https" else "http", str(address), int(told["port"]))
+        certificate = f"{int(told['certificate'], 16):032x}" if told.get("certificate") else ""
+        return Caller("https" if told["scheme"] == "https" else "http", str(address), int(told["port"]), certificate)
     except (KeyError, TypeError) as error:
         raise ValueError(f"a connection without a caller: {error}") from None

@@ -16,6 +16,7 @@ from pathlib import Path
 from apps.clusters.adapters import ClusterTrust, authorities_of, credentials_of
 from apps.gateways import metrics
 from apps.gateways.agents import Agents
+from apps.gateways.authorities import Authorities
 from apps.gateways.balancers import Balancers
 from apps.gateways.batcher import Batcher
 from apps.gateways.changes import Change, follow_changes
@@ -109,6 +110,8 @@ async def run(settings: Settings) -> None:
             agents.heard(change.kind, str(change.id), change.organisation)
         elif change.kind == "cluster":  # its members among others; what a machine says changes none
             balancers.look()
+        elif change.kind == "authority":
+            authorities.look()
 
     def others_changed() -> None:
         holding.look_for_orphans()
@@ -119,6 +122,7 @@ async def run(settings: Settings) -> None:
         holding.look_at_all()
         balancers.look()
         agents.check()
+        authorities.look()
 
     monitor = Monitor(
         roster.name,
@@ -142,7 +146,13 @@ async def run(settings: Settings) -> None:
         socket=settings.run / "grpc.sock",
         services=[agents.server.add_to],
     )
-    public = PublicPort(tls_context(settings), settings.upstream, on_socket(settings.run / "grpc.sock"))
+    public = PublicPort(
+        lambda: tls_context(settings),
+        web=settings.upstream,
+        grpc=on_socket(settings.run / "grpc.sock"),
+        kubernetes=on_socket(settings.run / "kube.sock"),
+    )
+    authorities = Authorities(public.trust)
     async with contextlib.AsyncExitStack() as ending:
         ending.push_async_callback(engine.close)
         await roster.enter()
@@ -151,6 +161,7 @@ async def run(settings: Settings) -> None:
         ending.push_async_callback(sessions.close)
         ending.push_async_callback(agents.close)
         await agents.start()
+        await authorities.load()
         await links.start()  # restores peers, then listens on the overlay and on grpc.sock
         dialled = await dial.serve(settings.run / "gateway.sock", dialing.dial)
         ending.callback(dialled.close)
@@ -167,6 +178,7 @@ async def run(settings: Settings) -> None:
             tasks.create_task(agents.run())
             tasks.create_task(holding.run())
             tasks.create_task(balancers.run())
+            tasks.create_task(authorities.run())
             tasks.create_task(follow_changes(settings.dsn, heard, missed))
             tasks.create_task(public.serve(settings.host, settings.port))
             log.info("gateway %s listens on %s:%d", settings.name, settings.host, settings.port)

@@ -1,8 +1,9 @@
-"""The one public TCP port: the first bytes of a connection decide what it speaks.
+"""The one public TCP port: the first bytes of a connection decide what it speaks (`firstbytes.py`).
 
-TLS (then ALPN: `h2` alone is gRPC, anything else HTTP), `PRI ` is gRPC without TLS, everything else HTTP. Plain HTTP
-is relayed only on loopback and redirected to TLS elsewhere. The web process learns scheme and caller from the relay
-(`caller.py`), never from a header.
+gRPC goes to the gRPC server, with TLS or without it. Only gRPC clients are asked for a certificate, in TLS, and need
+none: browsers would open a dialog. HTTP goes to the web process or, under `/k8s/`, to the Kubernetes proxy; without TLS
+only on loopback, elsewhere it is redirected. Whoever gets a connection learns scheme, caller and certificate from the
+relay (`caller.py`), never from a header.
 """
 
 import asyncio
@@ -11,20 +12,37 @@ import logging
 import re
 import socket
 import ssl
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 
+from cryptography import x509
+
+from apps.gateways import firstbytes
+from apps.gateways.firstbytes import Speaks, Start
 from apps.gateways.upstream import Upstream
 from nodeagent.caller import Caller
+from nodeagent.clienthello import NotTls
 from nodeagent.dial import Stream, join
+from nodeagent.quiet import Quiet
 
 FIRST_BYTES_TIMEOUT = 10.0
-"""Seconds a new connection has to say what it speaks."""
+"""Seconds a new connection has to say what it speaks, TLS handshake included."""
+
+REQUEST_TIMEOUT = 60.0
+"""Seconds until the first request on a connection; browsers open some ahead."""
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes of a request's head that we read ourselves."""
 
 CONNECTION_LIMIT = 20_000
 """Connections at once; more wait in the kernel's queue."""
 
-_TLS_HANDSHAKE = 0x16
-_GRPC_PREFACE = b"PRI "
+KUBERNETES = b"/k8s/"
+"""What the paths of the Kubernetes proxy begin with."""
+
+_METHOD_LIMIT = 20
+"""Bytes of a method's name, all known ones and more."""
+
 _WORD = re.compile(r"[!-~]+")
 """Visible ASCII: what may go back in a header."""
 
@@ -32,13 +50,32 @@ log = logging.getLogger(__name__)
 
 
 class PublicPort:
-    """Listens on the public port and relays to the web process and to the gRPC server."""
+    """Listens on the public port and relays to the web process, the Kubernetes proxy and the gRPC server.
 
-    def __init__(self, tls: ssl.SSLContext, web: Upstream, grpc: Upstream) -> None:
-        self._tls, self._web, self._grpc = tls, web, grpc
-        self._tls.set_alpn_protocols(["http/1.1", "h2"])  # who offers both is a browser
+    `tls` makes a context with the port's own certificate; there is one for each protocol.
+    """
+
+    def __init__(self, tls: Callable[[], ssl.SSLContext], web: Upstream, grpc: Upstream, kubernetes: Upstream) -> None:
+        self._tls, self._web, self._grpc, self._kubernetes = tls, web, grpc, kubernetes
+        self._contexts = {Speaks.HTTP1: tls()}
+        self._contexts[Speaks.HTTP1].set_alpn_protocols(["http/1.1"])
+        self.trust([])
         self._live: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(CONNECTION_LIMIT)
+        self._quiet = Quiet()
+
+    def trust(self, authorities: Iterable[bytes]) -> None:
+        """Take client certificates of these authorities (PEM) from now on, and of no others."""
+        context = self._tls()
+        context.set_alpn_protocols(["h2"])
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.num_tickets = 0  # a resumed session would spare an expired certificate its check
+        for authority in authorities:
+            try:
+                context.load_verify_locations(cadata=authority.decode())
+            except (ssl.SSLError, ValueError) as error:
+                log.error("an authority for client certificates cannot be read: %s", error)
+        self._contexts[Speaks.GRPC] = context
 
     async def serve(self, host: str, port: int) -> None:
         """Open the port and accept until cancelled. Raises OSError when it is taken."""
@@ -81,20 +118,17 @@ class PublicPort:
         connection.setblocking(False)
         try:
             async with asyncio.timeout(FIRST_BYTES_TIMEOUT):
-                head = await _peek(connection)
-                secure = head[:1] == bytes([_TLS_HANDSHAKE])
-                reader, writer = await self._open(connection, self._tls if secure else None)
-        except (OSError, TimeoutError):
+                start = await firstbytes.read(connection)
+                client = await self._open(connection, self._contexts[start.speaks] if start.secure else None)
+        except (OSError, NotTls, TimeoutError) as error:
             connection.close()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                self._refused(address, error.verify_message)
             return
-        grpc = writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2" if secure else head == _GRPC_PREFACE
-        caller = Caller("https" if secure else "http", address, port)
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            if not grpc and not secure and not ip_address(address).is_loopback:
-                await _redirect(reader, writer)
-            else:
-                await self._relay((reader, writer), self._grpc if grpc else self._web, caller, answer=not grpc)
-        writer.close()
+        caller = Caller("https" if start.secure else "http", address, port, _certificate(client[1]))
+        with contextlib.suppress(OSError, TimeoutError):
+            await self._serve(start, client, caller)
+        client[1].close()
 
     async def _open(self, connection: socket.socket, tls: ssl.SSLContext | None) -> Stream:
         loop = asyncio.get_running_loop()
@@ -103,14 +137,33 @@ class PublicPort:
         transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=tls)
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
-    async def _relay(self, client: Stream, target: Upstream, caller: Caller, answer: bool) -> None:
+    def _refused(self, address: str, reason: str) -> None:
+        """The client learns nothing but the end of the connection: TLS 1.3 lets it believe that all went well."""
+        left_out = self._quiet.left_out(f"{address} {reason}")
+        if left_out is not None:
+            more = f" ({left_out} more like this)" if left_out else ""
+            log.info("a client certificate shown by %s is refused: %s%s", address, reason, more)
+
+    async def _serve(self, start: Start, client: Stream, caller: Caller) -> None:
+        if start.speaks is Speaks.GRPC:
+            with contextlib.suppress(OSError):  # it starts: clients try again by themselves
+                await join(client, await self._grpc(caller))
+        elif not start.secure and not ip_address(caller.address).is_loopback:
+            await _redirect(*client)
+        else:
+            await self._relay(client, caller)
+
+    async def _relay(self, client: Stream, caller: Caller) -> None:
+        """The first request of a connection decides for all of them: from then on it is bytes."""
+        data, kubernetes = await _first_words(client[0])
         try:
-            upstream = await target(caller)
+            upstream = await (self._kubernetes if kubernetes else self._web)(caller)
         except OSError:
-            if answer:
-                await _head(client[0])
-                await _answer(client[1], "503 Service Unavailable", "The web process is starting. Try again shortly.\n")
+            await _head(client[0], data)
+            what = "Kubernetes proxy" if kubernetes else "web process"
+            await _answer(client[1], "503 Service Unavailable", f"The {what} is starting. Try again shortly.\n")
             return
+        upstream[1].write(data)
         await join(client, upstream)
 
 
@@ -118,31 +171,11 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-async def _peek(connection: socket.socket) -> bytes:
-    """The first bytes of a connection, left in place: one of TLS, else four. Raises OSError when it closes first."""
-    while True:
-        await _readable(connection)
-        head = connection.recv(4, socket.MSG_PEEK)
-        if not head:
-            raise ConnectionResetError("closed before it said anything")
-        if head[0] == _TLS_HANDSHAKE or len(head) == 4:
-            return head
-        await asyncio.sleep(0.02)  # the rest of a split first packet; there is no event for "more than before"
-
-
-async def _readable(connection: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def is_ready() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(connection, is_ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(connection)
+def _certificate(writer: asyncio.StreamWriter) -> str:
+    """The serial number of the client's certificate as 32 hex digits or more; empty without one."""
+    tls = writer.get_extra_info("ssl_object")
+    der = tls.getpeercert(binary_form=True) if tls else None
+    return f"{x509.load_der_x509_certificate(der).serial_number:032x}" if der else ""
 
 
 def _plain(address: str) -> str:
@@ -151,10 +184,40 @@ def _plain(address: str) -> str:
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
-async def _head(reader: asyncio.StreamReader) -> list[str]:
+async def _first_words(reader: asyncio.StreamReader) -> tuple[bytes, bool]:
+    """What a connection says until it is known where its first request goes, and whether that is the Kubernetes proxy.
+
+    Raises TimeoutError, and OSError when it closes first.
+    """
+    data = b""
+    async with asyncio.timeout(REQUEST_TIMEOUT):
+        while (kubernetes := is_for_kubernetes(data)) is None:
+            more = await reader.read(HEAD_LIMIT)
+            if not more:
+                raise ConnectionResetError("closed before its first request")
+            data += more
+    return data, kubernetes
+
+
+def is_for_kubernetes(request: bytes) -> bool | None:
+    """Where a request goes that begins like this; None while that is not known."""
+    method, space, path = request.partition(b" ")
+    if not space:
+        return None if len(method) < _METHOD_LIMIT and b"\n" not in method else False
+    if len(path) < len(KUBERNETES) and KUBERNETES.startswith(path):
+        return None
+    return b"\n" not in method and path.startswith(KUBERNETES)
+
+
+async def _head(reader: asyncio.StreamReader, data: bytes = b"") -> list[str]:
     """The lines of a request's head. It is read even for a fixed answer: closing unread data would reset that."""
     async with asyncio.timeout(FIRST_BYTES_TIMEOUT):
-        return (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        while b"\r\n\r\n" not in data:
+            more = await reader.read(HEAD_LIMIT)
+            if not more or len(data) > HEAD_LIMIT:
+                raise ConnectionResetError("a request without an end")
+            data += more
+    return data.decode("latin-1").split("\r\n")
 
 
 async def _redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

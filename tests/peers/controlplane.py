@@ -102,8 +102,8 @@ class ControlPlane:
         web_ca = pki.kubernetes_ca(now)
         self.roots.write_bytes(web_ca.crt)
         certificate = pki.kube_apiserver(web_ca, now, [ip_address(HOST)])
-        shown = tls.server_context(certificate)
-        self._public = PublicPort(shown, on_socket(folder / "web.sock"), on_socket(self._socket))
+        web = on_socket(folder / "web.sock")
+        self._public = PublicPort(lambda: tls.server_context(certificate), web, on_socket(self._socket), web)
         with socket.create_server((HOST, 0)) as free:
             self.port = free.getsockname()[1]
         self.server = self._new_server()

@@ -10,16 +10,26 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from apps.accounts.models import Authority as AuthorityRow
 from apps.gateways import public
-from apps.gateways.public import PublicPort
+from apps.gateways.authorities import Authorities
+from apps.gateways.public import PublicPort, is_for_kubernetes
 from apps.gateways.upstream import on_socket
+from apps.tenants.models import Organisation
+from apps.tenants.scope import tenant_scope
+from apps.tenants.threads import in_thread
 from nodeagent import tls
 from nodeagent.caller import Caller, caller_of
 from nodeagent.dial import Stream
 from talos import pki
+from tests.apps.gateways.certificates import Authority
 from tests.apps.gateways.lab import free_port
 
 HOST = "127.0.0.1"
@@ -35,14 +45,28 @@ class Front:
     folder: Path
     roots: bytes
     callers: list[Caller | None] = field(default_factory=list)
+    public: PublicPort = None  # type: ignore[assignment]
 
-    async def connect(self, tls_protocols: list[str] | None = None, host: str = HOST) -> Stream:
-        context = None
-        if tls_protocols is not None:
-            context = ssl.create_default_context(cadata=self.roots.decode())
-            if tls_protocols:
-                context.set_alpn_protocols(tls_protocols)
-        return await asyncio.open_connection(host, self.port, ssl=context)
+    def context(self, protocols: list[str]) -> ssl.SSLContext:
+        context = ssl.create_default_context(cadata=self.roots.decode())
+        if protocols:
+            context.set_alpn_protocols(protocols)
+        return context
+
+    async def connect(self, tls_protocols: list[str] | None = None) -> Stream:
+        context = self.context(tls_protocols) if tls_protocols is not None else None
+        return await asyncio.open_connection(HOST, self.port, ssl=context)
+
+    async def shows(self, context: ssl.SSLContext) -> str:
+        """What the gRPC server is told of the certificate in a client's context. Raises OSError when it is refused."""
+        reader, writer = await asyncio.open_connection(HOST, self.port, ssl=context)
+        try:
+            if await reader.read(5) != b"grpc:":
+                raise ConnectionResetError
+        finally:
+            writer.close()
+        assert self.callers[-1] is not None
+        return self.callers[-1].certificate
 
     async def say(self, data: bytes, tls_protocols: list[str] | None = None) -> bytes:
         """Everything that is answered to some bytes and the end of them."""
@@ -50,7 +74,10 @@ class Front:
         writer.write(data)
         if writer.can_write_eof():
             writer.write_eof()
-        answer = await reader.read(len(b"web:" + data)) if tls_protocols is not None else await reader.read()
+        if tls_protocols is None:
+            answer = await reader.read()
+        else:
+            answer = await reader.readuntil(b":") + await reader.readexactly(len(data))
         writer.close()
         return answer
 
@@ -60,7 +87,7 @@ async def opened(*roles: str, host: str = HOST) -> AsyncIterator[Front]:
     with tempfile.TemporaryDirectory(prefix="omni-") as name:
         folder, now = Path(name), datetime.now(UTC)
         authority = pki.kubernetes_ca(now)
-        context = tls.server_context(pki.kube_apiserver(authority, now, [ip_address(HOST)]))
+        identity = pki.kube_apiserver(authority, now, [ip_address(HOST)])
         front = Front(free_port(socket.SOCK_STREAM), folder, authority.crt)
 
         def server(role: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]:
@@ -76,8 +103,10 @@ async def opened(*roles: str, host: str = HOST) -> AsyncIterator[Front]:
             return echo
 
         servers = [await asyncio.start_unix_server(server(role), str(folder / role)) for role in roles]  # type: ignore[arg-type]
-        public = PublicPort(context, on_socket(folder / "web"), on_socket(folder / "grpc"))
-        serving = asyncio.create_task(public.serve(host, front.port))
+        front.public = PublicPort(
+            lambda: tls.server_context(identity), *(on_socket(folder / role) for role in ("web", "grpc", "kubernetes"))
+        )
+        serving = asyncio.create_task(front.public.serve(host, front.port))
         await asyncio.sleep(0)  # it listens before it waits
         try:
             yield front
@@ -88,7 +117,14 @@ async def opened(*roles: str, host: str = HOST) -> AsyncIterator[Front]:
                 one.close()
 
 
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not happened():
+            await asyncio.sleep(0.01)
+
+
 BOTH = ("web", "grpc")
+ALL = (*BOTH, "kubernetes")
 
 
 @pytest.mark.parametrize(
@@ -99,9 +135,9 @@ async def test_inside_tls_the_protocol_decides(protocols: list[str], role: str) 
     async with opened(*BOTH) as front:
         if protocols == ["acme-tls/1"]:
             with contextlib.suppress(ssl.SSLError):  # some versions of OpenSSL end the handshake instead
-                assert (await front.say(b"hello", protocols)).startswith(b"web:")
+                assert (await front.say(GET, protocols)).startswith(b"web:")
             return
-        assert (await front.say(b"hello", protocols)).startswith(f"{role}:".encode())
+        assert (await front.say(GET, protocols)).startswith(f"{role}:".encode())
         assert front.callers[0] is not None
         assert (front.callers[0].scheme, front.callers[0].address) == ("https", HOST)
 
@@ -192,6 +228,137 @@ async def test_while_the_grpc_server_starts() -> None:
     async with opened("web") as front:
         with contextlib.suppress(ConnectionResetError):
             assert await front.say(PREFACE) == b""
+
+
+SERIAL = UUID("0198c0de-0000-7000-8000-00000000cafe")
+
+
+async def test_a_client_certificate_is_told_by_its_serial_number() -> None:
+    async with opened(*ALL) as front:
+        one, other = Authority(), Authority()  # of the same name
+        front.public.trust([one.pem, other.pem])
+        for authority, serial in ((one, SERIAL.int), (other, SERIAL.int + 1), (one, 2**159 - 1)):
+            shown = await front.shows(authority.give(front.context(["h2"]), serial))
+            assert shown == f"{serial:032x}"
+        assert await front.shows(one.give(front.context(["h2"]), SERIAL.int)) == SERIAL.hex
+
+
+async def test_nobody_needs_a_client_certificate() -> None:
+    async with opened(*ALL) as front:
+        front.public.trust([Authority().pem])
+        assert await front.shows(front.context(["h2"])) == ""
+
+
+@pytest.mark.parametrize("protocols", [[], ["http/1.1"], ["h2", "http/1.1"]])
+async def test_browsers_are_not_asked_for_a_certificate(protocols: list[str]) -> None:
+    """A foreign certificate would end the handshake if it were shown."""
+    async with opened(*ALL) as front:
+        front.public.trust([Authority().pem])
+        context = Authority().give(front.context(protocols), 7)
+        _, writer = await asyncio.open_connection(HOST, front.port, ssl=context)
+        writer.write(GET)
+        await until(lambda: bool(front.callers))
+        assert front.callers[0] is not None
+        assert front.callers[0].certificate == ""
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda known: (Authority(), {}), "unable to get local issuer certificate"),
+        (lambda known: (Authority("somebody else"), {}), "unable to get local issuer certificate"),
+        (lambda known: (known, {"hours": 0}), "certificate has expired"),
+        (lambda known: (known, {"server": True}), "unsuitable certificate purpose"),
+    ],
+)
+async def test_a_certificate_that_does_not_count(
+    make: Callable[[Authority], tuple[Authority, dict[str, Any]]], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends in the handshake, is told once, and others go on."""
+    caplog.set_level("INFO")
+    async with opened(*ALL) as front:
+        known = Authority()
+        front.public.trust([known.pem])
+        authority, given = make(known)
+        context = authority.give(front.context(["h2"]), 7, **given)
+        for _ in range(3):
+            with pytest.raises(OSError):
+                await front.shows(context)
+        assert front.callers == []
+        assert await front.shows(known.give(front.context(["h2"]), 8)) == f"{8:032x}"
+    said = [record.message for record in caplog.records if "certificate shown by" in record.message]
+    assert len(said) == 1
+    assert reason in said[0]
+    assert {record.levelname for record in caplog.records} <= {"INFO"}
+
+
+async def test_an_authority_that_left_counts_no_more() -> None:
+    async with opened(*ALL) as front:
+        staying, leaving = Authority(), Authority()
+        front.public.trust([staying.pem, b"no certificate", leaving.pem])
+        contexts = [authority.give(front.context(["h2"]), 7) for authority in (staying, leaving)]
+        for context in contexts:
+            assert await front.shows(context) == f"{7:032x}"
+        front.public.trust([staying.pem])
+        assert await front.shows(contexts[0]) == f"{7:032x}"
+        with pytest.raises(OSError):
+            await front.shows(contexts[1])
+
+
+async def test_authorities_follow_the_database(organisation: Organisation, transactional_db: None) -> None:
+    trusted: asyncio.Queue[list[bytes]] = asyncio.Queue()
+    authorities = Authorities(trusted.put_nowait)
+    await authorities.load()
+    assert trusted.empty()
+
+    def make() -> None:
+        with tenant_scope(organisation.id):
+            AuthorityRow.objects.create(organisation=organisation, certificate=b"PEM", sealed_key=b"sealed")
+
+    await in_thread(make)
+    following = asyncio.create_task(authorities.run())
+    async with asyncio.timeout(10):
+        assert await trusted.get() == [b"PEM"]
+    authorities.look()
+    await asyncio.sleep(0.2)
+    assert trusted.empty()  # nothing changed
+    following.cancel()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_the_first_request_decides_who_answers(secure: bool) -> None:
+    async with opened(*ALL) as front:
+        for path, role in (
+            ("/k8s/acme/prod/api", "kubernetes"),
+            ("/k8s/", "kubernetes"),
+            ("/k8s", "web"),
+            ("/k8sx/", "web"),
+            ("/x/k8s/", "web"),
+            ("//k8s/", "web"),
+            ("https://omni.example.com/k8s/", "web"),
+        ):
+            request = f"PATCH {path} HTTP/1.1\r\nHost: omni.example.com\r\n\r\n".encode()
+            assert await front.say(request, ["http/1.1"] if secure else None) == role.encode() + b":" + request
+
+
+@given(cut=st.integers(0, 12), method=st.sampled_from(["GET", "POST", "DELETE", "OPTIONS"]))
+def test_a_part_of_a_request_decides_nothing_wrong(cut: int, method: str) -> None:
+    request = f"{method} /k8s/a/b HTTP/1.1\r\n".encode()
+    assert is_for_kubernetes(request[:cut]) in (None, True)
+    assert is_for_kubernetes(request) is True
+
+
+@pytest.mark.parametrize("data", [b"\n", b"nonsense\r\n /k8s/", b"x" * 20, b"GET /\r\n", b"GET  /k8s/", b" GET /k8s/"])
+def test_what_is_no_request_goes_to_the_web_process(data: bytes) -> None:
+    assert is_for_kubernetes(data) is False
+
+
+async def test_while_the_kubernetes_proxy_starts() -> None:
+    async with opened(*BOTH) as front:
+        answer = await front.say(b"GET /k8s/acme/prod/version HTTP/1.1\r\nHost: omni.example.com\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Kubernetes proxy is starting" in answer
 
 
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,7 +137,8 @@ class Lab:
             services=[self.agents.add_to],
         )
         await server.start()
-        public = PublicPort(tls.server_context(self.identity), on_socket(self.folder / "web.sock"), on_socket(path))
+        web = on_socket(self.folder / "web.sock")
+        public = PublicPort(lambda: tls.server_context(self.identity), web, on_socket(path), web)
         serving = asyncio.create_task(public.serve(HOST, self.port))
         await asyncio.sleep(0)  # it listens before it waits
         try:
