@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from apps.access.actor import ROLES, Actor, system
 from apps.access.check import allowed, check
-from apps.accounts.models import ApiToken, Membership, ServiceAccount, SignInLink, User
+from apps.accounts.models import AccessKey, ApiToken, Membership, ServiceAccount, SignInLink, User
 from apps.accounts.states import claimed
 from apps.audit.actions import record
 from apps.reconcile.outbox import changed
@@ -180,13 +180,14 @@ def make_api_token(
 
 
 def revoke_api_token(actor: Actor, row: ApiToken) -> None:
-    """End a token at once: one's own, or anybody's for an admin. Raises `Denied`."""
+    """End a token at once, and the access keys it got: one's own, or anybody's for an admin. Raises `Denied`."""
     own = allowed(actor, "api-token.revoke") and actor.id in (str(row.user_id), str(row.service_account_id))
     if not own:
         check(actor, "member.update", f"API token {row.name}")
     if row.revoked_at is None:
         row.revoked_at = timezone.now()
         row.save(update_fields=["revoked_at"])
+        AccessKey.objects.filter(api_token=row, revoked_at=None).update(revoked_at=row.revoked_at)
         record(actor, "api-token.revoke", "api-token", row.id, row.name)
         changed("api-token", row.id, actor.organisation_id)
 

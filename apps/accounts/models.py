@@ -109,6 +109,9 @@ class AccessKey(TenantModel):
     role = models.CharField(max_length=10, choices=ROLE_CHOICES)  # a ceiling
     cluster_id = models.UUIDField(null=True)  # of a token for one cluster
     session_key = models.CharField(max_length=40, default="")  # of the browser session that granted it, and ends it
+    api_token = models.ForeignKey(  # that asked for it, and ends it
+        ApiToken, on_delete=models.CASCADE, related_name="+", null=True
+    )
     source = models.CharField(max_length=64, default="")  # address that asked for it
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
