@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from apps.accounts.models import ApiToken, Membership, User
+from apps.accounts.models import AccessKey, ApiToken, Membership, User
 from apps.reconcile.conditions import Shown
 
 ENDS_SOON = timedelta(days=7)
@@ -23,6 +23,17 @@ def member_state(member: Membership, invited_until: datetime | None, now: dateti
     if invited_until is not None and invited_until > now:
         return Shown("ask", "Invited", "Their sign-in link was not used yet.")
     return Shown("warn", "Link over", "They never signed in, and their sign-in link works no more. Make a new one.")
+
+
+def access_key_state(key: AccessKey, now: datetime) -> Shown:
+    """Whether a key for talosctl or kubectl can be used."""
+    if key.revoked_at is not None:
+        return Shown("off", "Revoked", "It opens nothing any more.")
+    if key.expires_at <= now:
+        return Shown("off", "Expired", "Its time is over.")
+    if key.last_used_at is None:
+        return Shown("idle", "Not used yet", "Nothing has come in with it so far.")
+    return Shown("ok", "Active", "It was used and works.")
 
 
 def api_token_state(token: ApiToken, now: datetime) -> Shown:

@@ -19,7 +19,7 @@ from apps.access.actor import ROLES
 from apps.access.check import allowed
 from apps.access.verbs import VERBS
 from apps.accounts import actions, queries, states
-from apps.accounts.models import ApiToken, Membership, User
+from apps.accounts.models import ApiToken, Membership, ServiceAccount, User
 from apps.api.idempotency import LONGEST_KEY, done_once
 from apps.api.problems import Conflict
 from apps.dashboard.page import PageRequest, headings, in_order, page, show, start_of
@@ -90,6 +90,7 @@ def tabs(request: PageRequest) -> dict[str, Any]:
     sees_join = allowed(request.actor, "join-token.list")
     return {
         "people": Membership.objects.count(),
+        "accounts": ServiceAccount.objects.count(),
         "tokens": queries.view_of_api_tokens(queries.api_tokens(request.actor), "living").count(),
         "join_tokens": JoinToken.objects.filter(revoked_at=None).count() if sees_join else None,
     }
@@ -288,7 +289,7 @@ def member_remove(request: PageRequest, member_id: str) -> HttpResponse:
 # API tokens
 
 
-def _token_rows(request: PageRequest, tokens: Iterable[Any]) -> list[TokenRow]:
+def token_rows(request: PageRequest, tokens: Iterable[Any]) -> list[TokenRow]:
     """Rows of `queries.api_tokens()` as the page shows them."""
     now = timezone.now()
     rows = []
@@ -314,7 +315,7 @@ def _api_tokens(request: PageRequest, secret: Secret | None = None) -> HttpRespo
     window = list(in_order(rows, queries.TOKEN_SORTS, sort)[start : start + ROWS])
     more = start + len(window)
     context: dict[str, Any] = {
-        "rows": _token_rows(request, window),
+        "rows": token_rows(request, window),
         "everybodys": allowed(request.actor, "member.update"),
         "more": urlencode({"view": view, "q": query, "sort": sort, "from": more}) if more < total else "",
         "organisation": request.organisation,
@@ -354,7 +355,7 @@ def api_tokens(request: PageRequest) -> HttpResponse:
 @page("api-token.list")
 def api_token_row(request: PageRequest, token_id: str) -> HttpResponse:
     """One row of the list, for a live swap."""
-    row = _token_rows(request, [_token(request, token_id)])[0]
+    row = token_rows(request, [_token(request, token_id)])[0]
     everybodys = allowed(request.actor, "member.update")
     return render(
         request,

@@ -13,6 +13,7 @@ from apps.dashboard import (
     jump,
     machines,
     people,
+    service_accounts,
     settings,
     templates_page,
 )
@@ -81,6 +82,24 @@ urlpatterns = [
     path("o/<slug:slug>/members/<uuid:member_id>/link", people.member_link, name="member-link"),
     path("o/<slug:slug>/members/<uuid:member_id>/role", people.member_role, name="member-role"),
     path("o/<slug:slug>/members/<uuid:member_id>/remove", people.member_remove, name="member-remove"),
+    path("o/<slug:slug>/service-accounts", service_accounts.service_accounts, name="service-accounts"),
+    path("o/<slug:slug>/service-accounts/new", service_accounts.service_account_create, name="service-account-create"),
+    path("o/<slug:slug>/service-accounts/<slug:name>", service_accounts.service_account, name="service-account"),
+    path(
+        "o/<slug:slug>/service-accounts/<slug:name>/edit",
+        service_accounts.service_account_edit,
+        name="service-account-edit",
+    ),
+    path(
+        "o/<slug:slug>/service-accounts/<slug:name>/token",
+        service_accounts.service_account_token,
+        name="service-account-token",
+    ),
+    path(
+        "o/<slug:slug>/service-accounts/<slug:name>/delete",
+        service_accounts.service_account_delete,
+        name="service-account-delete",
+    ),
     path("o/<slug:slug>/api-tokens", people.api_tokens, name="api-tokens"),
     path("o/<slug:slug>/api-tokens/count", people.api_token_count, name="api-token-count"),
     path("o/<slug:slug>/api-tokens/new", people.api_token_create, name="api-token-create"),
