@@ -9,14 +9,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from apps.gateways.directory import Directory
 from apps.gateways.monitor import Monitor
+from apps.proxies.live import KINDS, Live
 from nodeagent.wireguard.engine import Counters, Engine
 
 
 class _Collector:
     """What is true now, read at each scrape."""
 
-    def __init__(self, directory: Directory, monitor: Monitor) -> None:
-        self._directory, self._monitor = directory, monitor
+    def __init__(self, directory: Directory, monitor: Monitor, live: Live) -> None:
+        self._directory, self._monitor, self._live = directory, monitor, live
         self.counters = Counters()
 
     def collect(self) -> Iterator[Metric]:
@@ -29,6 +30,11 @@ class _Collector:
         links.add_metric(["held"], self._monitor.held)
         links.add_metric(["connected"], self._monitor.connected)
         yield links
+        said = "Calls and requests that people and programs have under way through this gateway"
+        proxied = GaugeMetricFamily("omni_proxied_open", said, labels=["kind"])
+        for kind in KINDS:
+            proxied.add_metric([kind], self._live.counts[kind])
+        yield proxied
         for name, value in vars_of(self.counters).items():
             counter = CounterMetricFamily(f"omni_link_{name}", "See the counters of nodeagent.wireguard.engine")
             counter.add_metric([], value)
@@ -40,9 +46,9 @@ def vars_of(counters: Counters) -> dict[str, int]:
     return {name: getattr(counters, name) for name in counters.__slots__}
 
 
-async def serve(path: Path, engine: Engine, directory: Directory, monitor: Monitor) -> asyncio.Server:
+async def serve(path: Path, engine: Engine, directory: Directory, monitor: Monitor, live: Live) -> asyncio.Server:
     """Answer each connection on a unix socket with the numbers in Prometheus' text form."""
-    registry, collector = CollectorRegistry(), _Collector(directory, monitor)
+    registry, collector = CollectorRegistry(), _Collector(directory, monitor, live)
     registry.register(collector)
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

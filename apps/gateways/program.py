@@ -32,6 +32,7 @@ from apps.machines.actions import MACHINE_REMOVED
 from apps.machines.adapters import DatabaseLinkRegistry, as_link
 from apps.machines.agents import AGENT_REMOVED
 from apps.machines.holders import LINK_CHANGED
+from apps.proxies.proxies import Proxies
 from nodeagent import dial
 from nodeagent.internal import Identity
 from nodeagent.siderolink.server import SideroLinkServer
@@ -89,6 +90,7 @@ async def run(settings: Settings) -> None:
         dialing.dial, directory, batcher, credentials_of, lambda known: monitor.up(known), agents.failed
     )
     balancers = Balancers(engine, dialing.dial)
+    proxies = Proxies(dialing.dial)
     holding = Holding(roster, directory, sessions, batcher, engine, lambda: links, balancers.look, agents.link_changed)
 
     def refused(known: Known) -> None:
@@ -98,6 +100,7 @@ async def run(settings: Settings) -> None:
         holding.look_at(known.organisation_id, known.link_id)
 
     def heard(change: Change) -> None:
+        proxies.heard(change.kind, change.id, change.organisation)
         if change.kind == LINK_CHANGED:
             if change.by != roster.name:
                 holding.look_at(change.organisation, change.id)
@@ -123,6 +126,7 @@ async def run(settings: Settings) -> None:
         balancers.look()
         agents.check()
         authorities.look()
+        proxies.missed()
 
     monitor = Monitor(
         roster.name,
@@ -144,7 +148,7 @@ async def run(settings: Settings) -> None:
         trust=ClusterTrust(),
         endpoint=settings.wireguard_endpoint,
         socket=settings.run / "grpc.sock",
-        services=[agents.server.add_to],
+        services=[agents.server.add_to, proxies.talos.add_to],
     )
     public = PublicPort(
         lambda: tls_context(settings),
@@ -160,15 +164,17 @@ async def run(settings: Settings) -> None:
         ending.push_async_callback(links.stop)
         ending.push_async_callback(sessions.close)
         ending.push_async_callback(agents.close)
+        ending.push_async_callback(proxies.close)
         await agents.start()
         await authorities.load()
         await links.start()  # restores peers, then listens on the overlay and on grpc.sock
+        await proxies.start(settings.run / "kube.sock")
         dialled = await dial.serve(settings.run / "gateway.sock", dialing.dial)
         ending.callback(dialled.close)
         if settings.internal and settings.identity:
             asked = await dial.serve_internal(*settings.internal, settings.identity, dialing.dial, dialing.here)
             ending.callback(asked.close)
-        numbers = await metrics.serve(settings.run / "metrics.sock", engine, directory, monitor)
+        numbers = await metrics.serve(settings.run / "metrics.sock", engine, directory, monitor, proxies.live)
         ending.callback(numbers.close)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(roster.run(others_changed))
@@ -178,6 +184,7 @@ async def run(settings: Settings) -> None:
             tasks.create_task(agents.run())
             tasks.create_task(holding.run())
             tasks.create_task(balancers.run())
+            tasks.create_task(proxies.run())
             tasks.create_task(authorities.run())
             tasks.create_task(follow_changes(settings.dsn, heard, missed))
             tasks.create_task(public.serve(settings.host, settings.port))

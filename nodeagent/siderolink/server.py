@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 
 from nodeagent.ports import EventSink, Link, LinkRegistry, LogSink, TrustAuthority
+from nodeagent.proxy.upstream import MESSAGE_LIMIT
 from nodeagent.siderolink import events, trustd
 from nodeagent.siderolink.events import EventReceiver
 from nodeagent.siderolink.kmsg import KernelLogReceiver
@@ -30,7 +31,7 @@ _CROWD = [
 
 _MACHINE_API = [
     *_CROWD,
-    ("grpc.max_receive_message_length", 64 * 1024),
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),  # of calls that are carried to machines
     ("grpc.keepalive_time_ms", 60_000),  # finds streams whose machine is gone
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),
