@@ -12,7 +12,8 @@ import itertools
 import logging
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,7 @@ from google.protobuf.message_factory import GetMessageClass
 from nodeagent.simulator import access, routing
 from nodeagent.simulator.calls import Call, Caller, Implementation, Refusal
 from nodeagent.tls import TlsStream, relay
+from talos.roles import IMPERSONATOR
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +120,7 @@ class _Dispatcher(grpc.GenericRpcHandler):
             caller = self._server.caller(context.peer())
             if caller is None or caller.boot.over:
                 raise Refusal(grpc.StatusCode.UNAVAILABLE, "the machine is rebooting")
+            caller = _impersonating(caller, metadata.get("talos-role", []))
             _admit(path, caller)
             if found_implementation is None:
                 raise self._missing(path)
@@ -154,6 +157,13 @@ class _Dispatcher(grpc.GenericRpcHandler):
         if self._server.has_service(path):
             return Refusal(grpc.StatusCode.UNIMPLEMENTED, f"unknown method {method} for service {service}")
         return Refusal(grpc.StatusCode.UNIMPLEMENTED, f"unknown service {service}")
+
+
+def _impersonating(caller: Caller, named: Sequence[str]) -> Caller:
+    """With the roles that it names instead of its own, if it may name any."""
+    if caller.maintenance or not named or IMPERSONATOR not in caller.roles:
+        return caller
+    return replace(caller, roles=frozenset(named))
 
 
 def _admit(path: str, caller: Caller) -> None:

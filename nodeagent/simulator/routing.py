@@ -131,4 +131,6 @@ def _failure(target: str, refusal: Refusal) -> common_pb2.Metadata:
 
 def _go_name(code: grpc.StatusCode) -> str:
     """How grpc-go prints a code: `PermissionDenied`."""
+    if code is grpc.StatusCode.CANCELLED:
+        return "Canceled"
     return "".join(word.capitalize() for word in code.name.split("_"))

@@ -2,7 +2,7 @@
 
 from nodeagent.simulator import cosi, trustd
 from nodeagent.simulator.api import Services, services
-from nodeagent.simulator.rpc import configuration, disks, etcd, files, images, life, meta, serving, system
+from nodeagent.simulator.rpc import configuration, debug, disks, etcd, files, images, life, meta, serving, system
 from talos.gen import cluster_pb2, inspect_pb2, security_pb2, storage_pb2, time_pb2
 from talos.gen.cosi import state_pb2
 from talos.gen.machine import debug_pb2, image_pb2, lifecycle_pb2, machine_pb2, volumes_pb2
@@ -14,9 +14,10 @@ def all_services() -> Services:
     return services(
         *((machine, module.CALLS) for module in (configuration, etcd, files, life, meta, serving, system)),
         (machine, images.MACHINE_CALLS),
+        (machine, debug.MACHINE_CALLS),
         (image_pb2.DESCRIPTOR.services_by_name["ImageService"], images.CALLS),
         (lifecycle_pb2.DESCRIPTOR.services_by_name["LifecycleService"], images.LIFECYCLE_CALLS),
-        (debug_pb2.DESCRIPTOR.services_by_name["DebugService"], {}),
+        (debug_pb2.DESCRIPTOR.services_by_name["DebugService"], debug.CALLS),
         *((service, {}) for service in volumes_pb2.DESCRIPTOR.services_by_name.values()),
         (storage_pb2.DESCRIPTOR.services_by_name["StorageService"], disks.CALLS),
         (time_pb2.DESCRIPTOR.services_by_name["TimeService"], system.TIME_CALLS),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import hashlib
+from collections.abc import AsyncIterator, Mapping
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -11,9 +12,14 @@ from google.protobuf.empty_pb2 import Empty
 from nodeagent.simulator import node
 from nodeagent.simulator.calls import Call, Implementation, Refusal, unknown
 from nodeagent.simulator.etcd import VERSION, EtcdCluster, EtcdError, Member, MemberNotFound
+from nodeagent.simulator.rpc.files import CHUNK
 from nodeagent.simulator.rpc.life import require_control_plane
 from nodeagent.simulator.services import State
+from talos.gen import common_pb2
 from talos.gen.machine import etcd_pb2
+
+_DATABASE = 256 * 1024
+"""Bytes of a snapshot's database."""
 
 
 def _member(call: Call, what: str) -> tuple[EtcdCluster, Member]:
@@ -114,6 +120,25 @@ async def defragment(call: Call, request: Empty) -> etcd_pb2.EtcdDefragmentRespo
     return etcd_pb2.EtcdDefragmentResponse(messages=[etcd_pb2.EtcdDefragment()])
 
 
+async def snapshot(call: Call, request: etcd_pb2.EtcdSnapshotRequest) -> AsyncIterator[common_pb2.Data]:
+    """A database without contents, and its digest, as etcd appends it."""
+    _member(call, "etcd snapshot")
+    database = bytes(_DATABASE)
+    data = database + hashlib.sha256(database).digest()
+    for start in range(0, len(data), CHUNK):
+        yield common_pb2.Data(bytes=data[start : start + CHUNK])
+
+
+async def recover(call: Call, request: AsyncIterator[common_pb2.Data]) -> etcd_pb2.EtcdRecoverResponse:
+    require_control_plane(call.boot, "etcd recover")
+    hashed, size = hashlib.sha256(), 0
+    async for frame in request:
+        hashed.update(frame.bytes)
+        size += len(frame.bytes)
+    call.boot.kernel_log.talos(f"received an etcd snapshot of {size} bytes, SHA-256 {hashed.hexdigest()}")
+    return etcd_pb2.EtcdRecoverResponse(messages=[etcd_pb2.EtcdRecover()])
+
+
 CALLS: Mapping[str, Implementation] = {
     "EtcdMemberList": member_list,
     "EtcdStatus": status,
@@ -123,4 +148,6 @@ CALLS: Mapping[str, Implementation] = {
     "EtcdAlarmList": alarm_list,
     "EtcdAlarmDisarm": alarm_disarm,
     "EtcdDefragment": defragment,
+    "EtcdSnapshot": snapshot,
+    "EtcdRecover": recover,
 }

@@ -52,6 +52,21 @@ async def read(call: Call, request: files_pb2.ReadRequest) -> AsyncIterator[comm
         yield frame
 
 
+async def copy(call: Call, request: files_pb2.CopyRequest) -> AsyncIterator[common_pb2.Data]:
+    root = "/" + request.root_path.strip("/")
+    inside = {path: data for path, data in _files(call.boot).items() if path == root or path.startswith(f"{root}/")}
+    if not inside:
+        raise unknown(f"lstat {root}: no such file or directory")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        for path, data in inside.items():
+            member = tarfile.TarInfo(path.removeprefix(root).lstrip("/") or path.rpartition("/")[2])
+            member.size, member.mode, member.mtime = len(data), _FILE, int(call.boot.started)
+            tar.addfile(member, io.BytesIO(data))
+    async for frame in _frames(archive.getvalue()):
+        yield frame
+
+
 async def list_(call: Call, request: files_pb2.ListRequest) -> AsyncIterator[files_pb2.FileInfo]:
     root = "/" + request.root.strip("/")
     base = "" if root == "/" else root
@@ -154,6 +169,7 @@ async def client_configuration(
 
 CALLS: Mapping[str, Implementation] = {
     "Read": read,
+    "Copy": copy,
     "List": list_,
     "Dmesg": dmesg,
     "Logs": logs,
