@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from apps.access.actor import Actor
 from apps.access.check import check
-from apps.accounts.models import AccessKey, ServiceAccount, User
+from apps.accounts.models import AccessKey, ApiToken, ServiceAccount, User
 from apps.audit.actions import record
 from apps.clusters.models import Cluster
 from apps.proxies import signers
@@ -34,6 +34,9 @@ AUDIENCE = "omni-kubernetes"
 
 CLIENT = "native"
 """The OAuth client that kubelogin is, and the audience of its ID tokens."""
+
+KEPT = timedelta(days=7)
+"""How long a key that ended is still listed."""
 
 SHORTEST = timedelta(minutes=1)
 LARGEST = 8192
@@ -71,32 +74,34 @@ def issue(
     lifetime: timedelta,
     session_key: str = "",
     *,
+    api_token: ApiToken | None = None,
     role: str = "",
-    audience: str = AUDIENCE,
-    claims: dict[str, Any] | None = None,
 ) -> tuple[AccessKey, str]:
     """A new access key of `holder` for one cluster, and the token that proves it: the one time it is there.
 
-    `role` is the key's ceiling, by default that of the credential that asks. More `claims` are those of OIDC. Raises
-    `Denied`, and `ValidationError` for a name or lifetime that cannot be.
+    It ends with the browser session or API token that asked for it. `role` is its ceiling, by default that of the
+    credential that asks. Raises `Denied`, and `ValidationError` for a name or lifetime that cannot be.
     """
-    check(actor, "cluster.access", cluster)
-    key = new_key(actor, holder, cluster, name, lifetime, session_key, role)
-    slug = Organisation.objects.get(id=actor.organisation_id).slug
-    now = timezone.now()
-    content = {
-        **(claims or {}),
+    key = new_key(actor, holder, cluster, name, lifetime, session_key, api_token=api_token, role=role)
+    return key, sign(key, cluster)
+
+
+def sign(key: AccessKey, cluster: Cluster, audience: str = AUDIENCE, more: dict[str, Any] | None = None) -> str:
+    """A token that proves an access key and ends with it. `more` are claims of OIDC."""
+    slug = Organisation.objects.get(id=key.organisation_id).slug
+    claims = {
+        **(more or {}),
         "iss": issuer(slug),
-        "sub": holder.email if isinstance(holder, User) else f"service-account:{holder.name}",
+        "sub": key.user.email if key.user else f"service-account:{key.service_account and key.service_account.name}",
         "aud": [audience],
-        "iat": int(now.timestamp()),
+        "iat": int(timezone.now().timestamp()),
         "exp": int(key.expires_at.timestamp()),
         "jti": key.fingerprint,
         "cluster": cluster.name,
         "cluster_uuid": str(cluster.id),
     }
     signer = signers.current()
-    return key, jwt.encode(content, signers.private_key(signer), signers.ALGORITHM, headers={"kid": signer.kid})
+    return jwt.encode(claims, signers.private_key(signer), signers.ALGORITHM, headers={"kid": signer.kid})
 
 
 def new_key(
@@ -106,14 +111,22 @@ def new_key(
     name: str,
     lifetime: timedelta,
     session_key: str = "",
+    *,
+    api_token: ApiToken | None = None,
     role: str = "",
 ) -> AccessKey:
-    """The row of a Kubernetes identity, audited. Raises `ValidationError`."""
+    """The row of a Kubernetes identity, audited; see `issue`. Those that ended long ago leave."""
+    check(actor, "cluster.access", cluster)
     name = name.strip()
     if not _NAME.fullmatch(name):
         raise ValidationError({"name": "give it a name of 1 to 120 characters"})
     if not SHORTEST <= lifetime <= signers.LONGEST:
         raise ValidationError({"lifetime": f"has to be from one minute to {signers.LONGEST.days} days"})
+    now = timezone.now()
+    _forget(now - KEPT)
+    ends = (now + lifetime).replace(microsecond=0)
+    if api_token and api_token.expires_at:
+        ends = min(ends, api_token.expires_at)
     row_id = uuid7()
     key = AccessKey.new(
         id=row_id,
@@ -125,15 +138,23 @@ def new_key(
         role=role or actor.ceiling,
         cluster_id=cluster.id,
         session_key=session_key,
-        source=actor.source,
-        expires_at=(timezone.now() + lifetime).replace(microsecond=0),
+        api_token=api_token,
+        source=actor.source[:64],
+        expires_at=ends,
     )
     record(
         actor, "access-key.create", "access-key", key.id, name,
-        kind=key.kind, cluster=cluster.name, expires_at=key.expires_at.isoformat(),
+        kind=key.kind, cluster=cluster.name, expires_at=ends.isoformat(timespec="seconds"),
     )  # fmt: skip
     changed("access-key", key.id, actor.organisation_id)
     return key
+
+
+def _forget(before: datetime) -> None:
+    """Remove Kubernetes keys that ended before a time; those that a cluster may still know stay."""
+    AccessKey.objects.filter(kind=AccessKey.KUBERNETES, expires_at__lt=before).exclude(
+        direct__isnull=False, direct__removed_at=None
+    ).delete()
 
 
 def verify(token: str, organisation_id: UUID, slug: str, cluster_name: str) -> Claims:

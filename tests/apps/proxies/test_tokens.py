@@ -181,7 +181,7 @@ def test_claims_that_are_wrong(organisation: Organisation, issue: Issue, changes
 
 
 def test_kubelogins_audience_is_accepted(organisation: Organisation, issue: Issue) -> None:
-    assert tokens.verify(issue(audience=tokens.CLIENT), organisation.id, "acme", "prod").key
+    assert tokens.verify(resigned(organisation, issue(), aud=["native"]), organisation.id, "acme", "prod").key
 
 
 def part(value: dict[str, Any]) -> str:
