@@ -66,11 +66,15 @@ def issue(
     dns_names: Iterable[str] = (),
     not_before: datetime,
     not_after: datetime,
+    serial: int = 0,
 ) -> CertKey:
-    """Sign a leaf for a new key of the kind `ca` has. PEMError if `ca` cannot be read."""
+    """Sign a leaf for a new key of the kind `ca` has; a `serial` of 0 stands for a random one.
+
+    PEMError if `ca` cannot be read.
+    """
     subject = _subject(list(organizations), common_name)
     key = _new_key(ca.certificate)
-    builder = _builder(subject, ca.certificate.subject, key.public_key(), not_before, not_after)
+    builder = _builder(subject, ca.certificate.subject, key.public_key(), not_before, not_after, serial)
     names = _general_names(addresses, dns_names)
     return CertKey(_sign_leaf(builder, ca, subject, names, usages, key_encipherment), pem.encode_key(key))
 
@@ -134,13 +138,18 @@ def _sign_leaf(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: PublicKey, not_before: datetime, not_after: datetime
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: PublicKey,
+    not_before: datetime,
+    not_after: datetime,
+    serial: int = 0,
 ) -> x509.CertificateBuilder:
     return x509.CertificateBuilder(
         subject_name=subject,
         issuer_name=issuer,
         public_key=public_key,
-        serial_number=secrets.randbits(128) or 1,
+        serial_number=serial or secrets.randbits(128) or 1,
         not_valid_before=not_before.astimezone(UTC).replace(microsecond=0),
         not_valid_after=not_after.astimezone(UTC).replace(microsecond=0),
     )

@@ -68,6 +68,7 @@ class PublicKey:
     """A key as read, its own signature verified. Times in UTC."""
 
     body: bytes = field(repr=False)  # of the public key packet
+    certificate: bytes = field(repr=False, compare=False)  # packets of user id and self-signature
     user_id: str
     created: datetime
     lifetime: timedelta | None  # None: for ever
@@ -88,6 +89,11 @@ class PublicKey:
         if found is None:
             raise UnusableKey("the key's user id has no e-mail address; it has to end with <name@example.com>")
         return found[1]
+
+    @property
+    def armored(self) -> str:
+        """The key as text, without what is passed over."""
+        return armor("PUBLIC KEY BLOCK", bytes(Packet(PUBLIC_KEY, self.body)) + self.certificate)
 
     def is_expired(self, now: datetime, skew: timedelta = SKEW) -> bool:
         """Whether it is over, or not there yet, for a clock that may be `skew` off either way."""
@@ -133,7 +139,6 @@ class PrivateKey:
 
     public: PublicKey
     secret: Ed25519PrivateKey = field(repr=False)
-    certificate: bytes = field(repr=False)  # packets of user id and self-signature
 
     def sign(self, message: bytes, now: datetime) -> bytes:
         """A detached signature, a binary packet."""
@@ -146,12 +151,7 @@ class PrivateKey:
         number = mpi(self.secret.private_bytes_raw())
         checksum = (sum(number) & 0xFFFF).to_bytes(2)
         packet = Packet(SECRET_KEY, self.public.body + b"\0" + number + checksum)
-        return armor("PRIVATE KEY BLOCK", bytes(packet) + self.certificate)
-
-    @property
-    def armored_public(self) -> str:
-        """The public key as text."""
-        return armor("PUBLIC KEY BLOCK", bytes(Packet(PUBLIC_KEY, self.public.body)) + self.certificate)
+        return armor("PRIVATE KEY BLOCK", bytes(packet) + self.public.certificate)
 
 
 def generate(user_id: str, now: datetime, lifetime: timedelta) -> PrivateKey:
@@ -170,8 +170,7 @@ def generate(user_id: str, now: datetime, lifetime: timedelta) -> PrivateKey:
         )
     )
     signature = _sign(secret, body, _POSITIVE, fields, _framed(body, name))
-    certificate = bytes(Packet(USER_ID, name)) + bytes(signature)
-    return PrivateKey(read_public(bytes(Packet(PUBLIC_KEY, body)) + certificate), secret, certificate)
+    return PrivateKey(_read_certificate(body, [Packet(USER_ID, name), signature]), secret)
 
 
 def read_public(data: bytes) -> PublicKey:
@@ -185,8 +184,7 @@ def read_public(data: bytes) -> PublicKey:
     _read_key(reader)
     if reader:
         raise OpenPGPError("the public key is longer than its kind allows")
-    key, _ = _read_certificate(first.body, rest)
-    return key
+    return _read_certificate(first.body, rest)
 
 
 def read_private(data: bytes) -> PrivateKey:
@@ -202,8 +200,7 @@ def read_private(data: bytes) -> PrivateKey:
     secret = Ed25519PrivateKey.from_private_bytes(reader.mpi(32).rjust(32, b"\0"))
     if secret.public_key().public_bytes_raw() != point:
         raise OpenPGPError("the private key's two halves do not belong together")
-    public, certificate = _read_certificate(body, rest)
-    return PrivateKey(public, secret, certificate)
+    return PrivateKey(_read_certificate(body, rest), secret)
 
 
 # Reading
@@ -220,8 +217,8 @@ def _read_key(reader: Reader) -> bytes:
     return bytes(point)
 
 
-def _read_certificate(body: bytes, rest: Iterable[Packet]) -> tuple[PublicKey, bytes]:
-    """The key with its primary user id, and the packets of that."""
+def _read_certificate(body: bytes, rest: Iterable[Packet]) -> PublicKey:
+    """The key with its primary user id."""
     point = Ed25519PublicKey.from_public_bytes(body[-32:])
     user: Packet | None = None
     found: dict[Packet, tuple[_Signature, Packet]] = {}
@@ -251,8 +248,8 @@ def _read_certificate(body: bytes, rest: Iterable[Packet]) -> tuple[PublicKey, b
     if not signature.signs:
         raise OpenPGPError("the key is not made for signing")
     created = datetime.fromtimestamp(int.from_bytes(body[1:5]), UTC)
-    key = PublicKey(body, user.body.decode("utf-8", "replace"), created, signature.lifetime_of(created))
-    return key, bytes(user) + bytes(packet)
+    name = user.body.decode("utf-8", "replace")
+    return PublicKey(body, bytes(user) + bytes(packet), name, created, signature.lifetime_of(created))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ YEAR = timedelta(hours=8760)
 DAY = timedelta(hours=24)
 #: What a machine's clock may be behind ours when a Kubernetes certificate is first used.
 CLOCK_SKEW = timedelta(seconds=10)
+#: What our own processes' clocks may be apart.
+CLIENT_SKEW = timedelta(minutes=1)
 
 
 # Authorities
@@ -228,3 +230,26 @@ def is_apid_client(certificate: x509.Certificate) -> bool:
     except x509.ExtensionNotFound:
         return False
     return list(usages) == [CLIENT_AUTH]
+
+
+# What organisations issue to people and programs
+
+
+def organisation_ca(name: str, now: datetime) -> CertKey:
+    """An authority of ours for clients of our own proxy, ECDSA P-256, ten years."""
+    return self_signed_ca([name], ec.generate_private_key(ec.SECP256R1()), now, now + CA_LIFETIME)
+
+
+def organisation_client(
+    ca: CertKey, holder: str, organization: str, serial: int, now: datetime, not_after: datetime
+) -> CertKey:
+    """A client of our own proxy; its serial number is what it is known by."""
+    return issue(
+        ca,
+        organizations=[organization],
+        common_name=holder,
+        usages=[CLIENT_AUTH],
+        not_before=now - CLIENT_SKEW,
+        not_after=not_after,
+        serial=serial,
+    )

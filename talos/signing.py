@@ -132,6 +132,11 @@ class PlainKey:
         return cls(key)
 
     @property
+    def pem(self) -> bytes:
+        """The key as text, in the one form that has nothing else in it."""
+        return self.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    @property
     def fingerprint(self) -> str:
         """base64url, padded, of the SHA-256 of the point."""
         point = self.key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)

@@ -22,7 +22,7 @@ from django.utils.module_loading import import_string
 
 from apps.access.actor import ROLES, Actor
 from apps.access.check import check
-from apps.accounts.actions import token_hash
+from apps.accounts.credentials import token_hash
 from apps.accounts.models import AccessKey, GrantRequest, User
 
 LIFETIME = timedelta(minutes=5)
@@ -72,8 +72,7 @@ def ask(
     """
     now = timezone.now()
     GrantRequest.objects.filter(expires_at__lt=now - KEPT).delete()
-    if GrantRequest.objects.filter(source=source, created_at__gt=now - timedelta(minutes=1)).count() >= ASKED_A_MINUTE:
-        raise TooMany(f"{source} asked {ASKED_A_MINUTE} times within a minute; wait a minute and try again")
+    check_pace(source)
     secret = secrets.token_urlsafe(32)
     request = GrantRequest.objects.create(
         kind=kind,
@@ -85,6 +84,13 @@ def ask(
         expires_at=now + lifetime,
     )
     return request, secret
+
+
+def check_pace(source: str) -> None:
+    """Raise `TooMany` when an address asks too often."""
+    lately = GrantRequest.objects.filter(source=source, created_at__gt=timezone.now() - timedelta(minutes=1))
+    if lately.count() >= ASKED_A_MINUTE:
+        raise TooMany(f"{source} asked {ASKED_A_MINUTE} times within a minute; wait a minute and try again")
 
 
 def path_of(request: GrantRequest) -> str:

@@ -105,7 +105,7 @@ def check_keys(case: dict) -> str | None:
         or unequal("created", public.created, now)
         or unequal("lifetime", public.lifetime, lifetime)
         or unequal("private", private.public, public)
-        or unequal("written and read again", openpgp.read_public(again.armored_public.encode()), public)
+        or unequal("written and read again", openpgp.read_public(again.public.armored.encode()), public)
     )
 
 
