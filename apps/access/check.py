@@ -4,7 +4,7 @@ from uuid import UUID
 
 from apps.access.actor import ROLES, Actor
 from apps.access.facts import Facts, Governed
-from apps.access.policy import Standing, lifted_anywhere, standing
+from apps.access.policy import Rule, Standing, hiding, lifted_anywhere, standing
 from apps.access.verbs import VERBS
 
 GOVERNED = ("cluster", "machine", "template")
@@ -52,6 +52,11 @@ def standing_of(actor: Actor, on: Governed | Facts | None = None) -> Standing:
     return standing(actor.own_role, actor.subject, actor.ceiling, actor.rules, facts)
 
 
+def hidden_by(actor: Actor) -> tuple[Rule, ...]:
+    """The policies that shut an actor out of what they cover: lists leave that out."""
+    return () if actor.kind == "system" else hiding(actor.own_role, actor.subject, actor.rules)
+
+
 def is_governed(verb: str) -> bool:
     """Whether policies decide about a verb, object by object."""
     return verb.partition(".")[0] in GOVERNED
@@ -97,3 +102,20 @@ def check_somewhere(actor: Actor, verb: str, target: str = "") -> None:
 def _denied(actor: Actor, verb: str, target: str | Governed | Facts, on: Governed | Facts | None) -> Denied:
     named = target if on is None else (on if isinstance(on, Facts) else on.facts)
     return refusal(actor, verb, VERBS[verb], named, standing_of(actor, on))
+
+
+def check_labels(actor: Actor, verb: str, before: Facts, after: Facts) -> None:
+    """Raise `Denied` where new labels or another cluster decide anew which policies are about the actor there.
+
+    Only who may write policies may do by labels what a policy would.
+    """
+    check(actor, verb, after)
+    was, will = standing_of(actor, before), standing_of(actor, after)
+    gained, escaped = {*will.grants} - {*was.grants}, {*was.limits} - {*will.limits}
+    if not (gained or escaped) or allowed(actor, "policy.write"):
+        return
+    moved = {rule.name for rule in gained | escaped}
+    text = (
+        f"{verb} on {before}: with these labels {_policies(tuple(sorted(moved)))} would be otherwise about {actor.name}"
+    )
+    raise Denied(f"{text}; let an admin do that", verb, VERBS["policy.write"])

@@ -21,7 +21,8 @@ A resource is a viewset in its app's `api.py`, put on that module's `router`; `a
 
 What the base does: the address's organisation is found and the caller's place in it (404 without one, whether or not it
 exists); everything runs in one `tenant_scope`, so a refused or failed request leaves nothing; the verb of the action is
-checked (403 with the sentence of `Denied`); errors are problem+json; lists are `{"items": [...], "next": cursor}`;
+checked (403 with the sentence of `Denied`), and once more on the object where policies decide about it (404 where they
+shut the caller out); errors are problem+json; lists are `{"items": [...], "next": cursor}`;
 single objects carry an ETag, and If-Match is honoured by `get_object` on every unsafe method; POST honours
 Idempotency-Key. Actions raise `ValidationError` (Django's or DRF's) and `Denied` and need no catching. An action
 without a verb, or a verb not in the table, fails at import.
@@ -39,7 +40,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from apps.access.actor import Actor
-from apps.access.check import check
+from apps.access.check import check, check_somewhere
 from apps.accounts.authentication import BrowserAuthentication, TokenAuthentication
 from apps.accounts.identity import Identity, actor_in, new_request_id, organisation_by_slug, source_of
 from apps.accounts.models import User
@@ -114,11 +115,17 @@ class TenantViewSet(GenericViewSet[Any]):
         """Raises `Denied`."""
         if self.action is None:  # a method this address does not have; answered 405 by the handler
             return
-        check(actor, self.verbs[self.action], str(self.kwargs.get(self.lookup_url_kwarg or self.lookup_field, "")))
+        check_somewhere(
+            actor, self.verbs[self.action], str(self.kwargs.get(self.lookup_url_kwarg or self.lookup_field, ""))
+        )
 
     def get_object(self) -> Any:
-        """The object of the address; locked, and compared with If-Match, when it is about to change."""
+        """The object of the address, on which the action's verb is allowed; locked, and compared with If-Match, when it
+        is about to change.
+        """
         found = self.find(self.kwargs[self.lookup_url_kwarg or self.lookup_field])
+        if hasattr(found, "facts"):
+            check(self.request.actor, self.verbs[self.action], found)
         self.check_object_permissions(self.request, found)
         etags.require_match(self, found)
         return found

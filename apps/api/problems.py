@@ -40,7 +40,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler. An error nobody foresaw is logged whole and answered with its request's id only."""
     request = context["request"]
     request_id = getattr(request, "request_id", "")
-    if isinstance(error, Denied):
+    if isinstance(error, Denied) and error.hidden:
+        response = problem(404, "Not Found", "there is no such object here")
+    elif isinstance(error, Denied):
         response = problem(403, "Forbidden", str(error))
     elif isinstance(error, Http404):
         response = problem(404, "Not Found", str(error) or "there is no such object here")

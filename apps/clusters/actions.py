@@ -1,22 +1,27 @@
 """Every change of a cluster by people: check, write, audit, hint; each in the transaction at hand."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from apps.access.actor import Actor
-from apps.access.check import check
+from apps.access.check import check, check_labels, check_somewhere
+from apps.access.facts import Facts
 from apps.audit.actions import record
 from apps.clusters import credentials, queries, store, templates, ways
 from apps.clusters.models import Cluster, ClusterMachine
 from apps.clusters.templates import Review
-from apps.machines.models import MachineClass
+from apps.machines import queries as machine_queries
+from apps.machines.models import Machine, MachineClass
 from apps.reconcile.outbox import changed, hint
 from talos import kubeconfig, pki, talosconfig
-from talos.template import ReadFile, TemplateError
+from talos.selectors import matches_any
+from talos.template import Change, ReadFile, Resource, TemplateError
+from talos.template import resources as kinds
 from talos.template.files import no_files
 
 BREAK_GLASS = timedelta(days=30)
@@ -28,7 +33,7 @@ def sync_template(actor: Actor, text: bytes | str, read_file: ReadFile = no_file
 
     Raises ValidationError with everything that is wrong with the template or stands in its way; then nothing changed.
     """
-    check(actor, "template.sync")
+    check_somewhere(actor, "template.sync")
     try:
         template, _ = templates.read(text, read_file)
         store.one_at_a_time()
@@ -36,12 +41,55 @@ def sync_template(actor: Actor, text: bytes | str, read_file: ReadFile = no_file
         review = templates.review(text, read_file)
     except TemplateError as error:
         raise ValidationError({"template": str(error)}) from None
+    check_review(actor, review)
     if review.refusals:
         raise ValidationError({"template": review.refusals})
     if dry_run or review.plan.empty:
         return review
     _apply(actor, review)
     return review
+
+
+def check_review(actor: Actor, review: Review) -> None:
+    """Raise `Denied` unless `actor` may sync this: the cluster as it is and as it shall be, and each machine in it.
+
+    Sets by class take machines later, when nobody asks whose wish it was: whatever the class may give now counts.
+    """
+    changes = review.plan.changes()
+    cluster = Cluster.objects.filter(name=review.cluster).first()
+    wanted = next((change.new for change in changes if change.new and change.new.type == kinds.CLUSTER), None)
+    if cluster is not None:
+        check(actor, "template.sync", cluster)
+    if wanted is not None:
+        facts = Facts("cluster", "", wanted.id, wanted.id, wanted.labels)
+        if cluster is None:
+            check(actor, "template.sync", facts)
+        else:
+            check_labels(actor, "template.sync", cluster.facts, facts)
+    for machine in _touched(changes) if actor.rules else ():
+        check(actor, "template.sync", machine)
+
+
+def _touched(changes: list[Change]) -> Iterator[Machine]:
+    """The machines that a plan is about, those of sets that change, and those that sets may take by class."""
+    rows = queries.governed_machines()
+    uuids = {uuid for change in changes if (uuid := _machine_of(change.resource))}
+    sets = [change for change in changes if change.resource.type == kinds.MACHINE_SET]
+    held = Q(cluster_machine__machine_set__name__in=[change.resource.id for change in sets if change.old])
+    yield from rows.filter(Q(uuid__in=uuids) | held)
+    allocations = [change.new.spec.get("machine_allocation") for change in sets if change.new]
+    names = {allocation["name"] for allocation in allocations if allocation}
+    selectors = [text for row in MachineClass.objects.filter(name__in=names) for text in row.match_labels]
+    for machine in rows.filter(cluster_machine=None) if selectors else ():
+        if matches_any(selectors, machine_queries.labels_of(machine)):
+            yield machine
+
+
+def _machine_of(resource: Resource) -> str:
+    """UUID of the one machine that a resource is about; empty for others."""
+    if resource.type in (kinds.MACHINE_SET_NODE, *kinds.PER_MACHINE):
+        return resource.id
+    return resource.labels.get(kinds.LABEL_CLUSTER_MACHINE, "")
 
 
 def _apply(actor: Actor, review: Review) -> None:
@@ -78,7 +126,9 @@ def _desired_changed(cluster: Cluster) -> None:
 
 def destroy_cluster(actor: Actor, cluster: Cluster) -> None:
     """Give all machines back, wiped, and then remove the cluster. Destroying twice changes nothing."""
-    check(actor, "cluster.destroy", cluster.name)
+    check(actor, "cluster.destroy", cluster)
+    for machine in queries.governed_machines().filter(cluster_machine__cluster=cluster) if actor.rules else ():
+        check(actor, "cluster.destroy", machine)
     started = Cluster.objects.filter(id=cluster.id, deleting_at=None).update(deleting_at=timezone.now())
     if started:
         machines = ClusterMachine.objects.filter(cluster=cluster).count()
@@ -105,7 +155,7 @@ def download_talosconfig(actor: Actor, cluster: Cluster, endpoint: str = "") -> 
 
     Raises ValidationError too early, and for an endpoint that the cluster does not have.
     """
-    check(actor, "cluster.talosconfig", cluster.name)
+    check(actor, "cluster.talosconfig", cluster)
     bundle = credentials.bundle_of(_secrets(cluster))
     endpoints, nodes = ways.talos_endpoints(cluster, endpoint)
     client = pki.talos_client(bundle.os, ["os:admin"], timezone.now(), BREAK_GLASS)
@@ -118,7 +168,7 @@ def download_kubeconfig(actor: Actor, cluster: Cluster, endpoint: str = "") -> s
 
     Raises ValidationError too early, and for an endpoint that the cluster does not have.
     """
-    check(actor, "cluster.kubeconfig", cluster.name)
+    check(actor, "cluster.kubeconfig", cluster)
     bundle = credentials.bundle_of(_secrets(cluster))
     server = ways.kubernetes_url(cluster, endpoint)
     _record_download(actor, "cluster.kubeconfig", cluster)

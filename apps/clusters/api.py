@@ -10,6 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
 
+from apps.access.check import check
 from apps.api.base import TenantRequest, TenantViewSet
 from apps.api.routing import TenantRouter
 from apps.api.state import StateSerializer
@@ -227,7 +228,7 @@ class ClusterViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVie
     sorts: ClassVar[dict[str, tuple[str, ...]]] = queries.SORTS
 
     def get_queryset(self) -> QuerySet[Cluster]:
-        return queries.clusters()
+        return queries.visible(self.request.actor, queries.clusters())
 
     def search(self, rows: QuerySet[Cluster], text: str) -> QuerySet[Cluster]:
         return queries.search(rows, text)
@@ -278,7 +279,7 @@ class ClusterViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVie
                 "observed_generation": row.observed_generation,
                 "conditions": row.conditions,
                 "steps": states.progress(row),
-                "machines": ClusterMachineSerializer(queries.machines_of(cluster), many=True).data,
+                "machines": ClusterMachineSerializer(queries.machines_seen(request.actor, cluster), many=True).data,
             }
         )
 
@@ -286,16 +287,18 @@ class ClusterViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVie
     @action(detail=True, methods=["get"], pagination_class=None)
     def machines(self, request: TenantRequest, slug: str, name: str) -> Response:
         """The machines that the cluster has taken."""
-        return Response(ClusterMachineSerializer(queries.machines_of(self.get_object()), many=True).data)
+        rows = queries.machines_seen(request.actor, self.get_object())
+        return Response(ClusterMachineSerializer(rows, many=True).data)
 
     @extend_schema(parameters=[OpenApiParameter("machine", str, required=True)], responses=FileSerializer)
     @action(detail=True, methods=["get"])
     def config(self, request: TenantRequest, slug: str, name: str) -> Response:
         """The config that was last given to a machine (`?machine=UUID`), without its secrets."""
         uuid = request.query_params.get("machine", "")
-        row = queries.machines_of(self.get_object()).filter(machine__uuid=uuid).first()
+        row = queries.machines_seen(request.actor, self.get_object()).filter(machine__uuid=uuid).first()
         if row is None:
             raise NotFound(f"{name} has no machine {uuid!r}")
+        check(request.actor, "cluster.config", row.machine)
         return Response({"name": f"{uuid}.yaml", "content": row.redacted_config})
 
     @extend_schema(responses=FileSerializer)
@@ -379,7 +382,9 @@ class TemplateViewSet(TenantViewSet):
         """What a sync would change, with differences, and what would stand in its way."""
         text, read_file = self._given(request)
         _read(text, read_file)
-        return Response(shown_review(templates.review(text, read_file)))
+        review = templates.review(text, read_file)
+        actions.check_review(request.actor, review)
+        return Response(shown_review(review))
 
     @extend_schema(
         request=TemplateSerializer,
@@ -398,7 +403,7 @@ class TemplateViewSet(TenantViewSet):
     def delete(self, request: TenantRequest, slug: str) -> Response:
         """Destroy the cluster that a template names."""
         parsed, _ = _read(*self._given(request))
-        cluster = Cluster.objects.filter(name=parsed.cluster.name).first()
+        cluster = queries.visible(request.actor, Cluster.objects.filter(name=parsed.cluster.name)).first()
         if cluster is None:
             raise NotFound(f"there is no cluster {parsed.cluster.name!r} here")
         review = templates.review_removal(cluster)

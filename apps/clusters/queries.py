@@ -2,8 +2,13 @@
 
 from django.db.models import Count, Q, QuerySet
 
+from apps.access.actor import Actor
+from apps.access.check import hidden_by
+from apps.access.facts import Facts
 from apps.clusters import credentials, store
 from apps.clusters.models import Cluster, ClusterMachine, MachineSet
+from apps.machines import queries as machines
+from apps.machines.models import Machine
 from nodeagent import inventory
 from nodeagent.tls import Credentials
 from talos import template
@@ -24,6 +29,16 @@ def clusters() -> QuerySet[Cluster]:
         machines_connected=Count("machines", filter=Q(machines__machine__observation__connected=True), distinct=True),
         machines_wanted=Count("machine_sets__nodes", distinct=True),
     )
+
+
+def visible(actor: Actor, rows: QuerySet[Cluster]) -> QuerySet[Cluster]:
+    """Those of the clusters that no policy shuts an actor out of."""
+    rules = hidden_by(actor)
+    if not rules:
+        return rows
+    found = Cluster.objects.values_list("id", "name", "labels")
+    facts = {id: Facts("cluster", str(id), name, name, labels) for id, name, labels in found}
+    return rows.exclude(id__in=[id for id, one in facts.items() if any(rule.covers(one) for rule in rules)])
 
 
 def search(rows: QuerySet[Cluster], text: str) -> QuerySet[Cluster]:
@@ -49,6 +64,19 @@ def machines_of(cluster: Cluster) -> QuerySet[ClusterMachine]:
         .select_related("cluster", "machine_set", "machine__observation", "machine__link")
         .order_by("role", "machine__uuid")
     )
+
+
+def governed_machines() -> QuerySet[Machine]:
+    """Machines with what policies ask of them."""
+    return Machine.objects.select_related("observation", "cluster_machine__cluster")
+
+
+def machines_seen(actor: Actor, cluster: Cluster) -> QuerySet[ClusterMachine]:
+    """Those of a cluster's machines that no policy shuts an actor out of."""
+    rows = machines_of(cluster)
+    if not hidden_by(actor):
+        return rows
+    return rows.filter(machine__in=machines.visible(actor, Machine.objects.all()))
 
 
 def node_addresses(cluster: Cluster) -> tuple[list[str], list[str]]:

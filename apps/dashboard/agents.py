@@ -87,7 +87,7 @@ def _agent(name: str) -> Any:
 def agent_detail(request: PageRequest, name: str) -> HttpResponse:
     """One agent: what it found, what is wrong, which machines it reaches."""
     agent = _agent(name)
-    found = [found_of(target) for target in agent_queries.targets(agent)]
+    found = [found_of(target) for target in agent_queries.targets(agent, request.actor)]
     context = {
         "row": Row(agent, states.agent_state(agent)),
         "agent": agent,
@@ -110,7 +110,7 @@ def agent_accept(request: PageRequest, name: str) -> HttpResponse:
     if request.method == "POST":
         wanted = request.POST.getlist("address")
         accepted = 0
-        for target in agent_queries.targets(agent).filter(address__in=wanted):
+        for target in agent_queries.targets(agent, request.actor).filter(address__in=wanted):
             try:
                 with transaction.atomic():
                     agents.accept(request.actor, target)

@@ -8,15 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 from typing import Any
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, QuerySet
 from django.urls import reverse
 
 from apps.access.actor import Actor
-from apps.access.check import allowed
+from apps.access.check import allowed, hidden_by
+from apps.clusters import queries as clusters
 from apps.clusters import states as cluster_states
 from apps.clusters.decision import count
 from apps.clusters.models import Cluster
@@ -94,6 +95,16 @@ class _Look:
     slug: str
     now: datetime
 
+    @cached_property
+    def machines(self) -> QuerySet[Machine]:
+        """The machines that they may see."""
+        return machines.visible(self.actor, Machine.objects.all())
+
+    @cached_property
+    def clusters(self) -> QuerySet[Cluster]:
+        """The clusters that they may see."""
+        return clusters.visible(self.actor, Cluster.objects.select_related("status").order_by("name"))
+
     def page(self, name: str, *arguments: str, query: str = "") -> str:
         return reverse(name, args=[self.slug, *arguments]) + (f"?{query}" if query else "")
 
@@ -101,14 +112,14 @@ class _Look:
 def fleet(actor: Actor, slug: str, now: datetime) -> Fleet:
     """Everything that the home page shows. Call it in the organisation's scope."""
     look = _Look(actor, slug, now)
-    rows = list(Cluster.objects.select_related("status").order_by("name"))
+    rows = list(look.clusters)
     items = list(_clusters(look, rows))
     shown = {cluster.name: cluster_states.cluster_state(cluster).shape for cluster in rows}
     shapes = Counter(shown.values())
     return Fleet(
         needs=_needs(look, items),
         moving=[item for item in items if _moves(item, now)],
-        machines=machine_counts(),
+        machines=_machine_counts(look),
         clusters={"all": len(rows), **{shape: shapes[shape] for shape in WORST_FIRST if shapes[shape]}},
         worst=sorted(shown, key=lambda name: (WORST_FIRST.index(shown[name]), name)),
     )
@@ -117,12 +128,12 @@ def fleet(actor: Actor, slug: str, now: datetime) -> Fleet:
 def needs(actor: Actor, slug: str, now: datetime) -> list[Item]:
     """What needs a person, the gravest first, of these the newest first."""
     look = _Look(actor, slug, now)
-    return _needs(look, list(_clusters(look, list(Cluster.objects.select_related("status")))))
+    return _needs(look, list(_clusters(look, list(look.clusters))))
 
 
-def machine_counts() -> dict[str, int]:
+def _machine_counts(look: _Look) -> dict[str, int]:
     """Machines by what they do; `changing` are those on their way from one state to another."""
-    counts = machines.counts()
+    counts = machines.counts(look.machines)
     settled = sum(number for name, number in counts.items() if name != "all")
     return {**counts, "changing": counts["all"] - settled}
 
@@ -197,7 +208,7 @@ def _silent_machines(look: _Look, known: set[str]) -> Iterator[Item]:
 
     Those behind an agent that is silent itself have one cause, which is the agent's item.
     """
-    lost = Machine.objects.filter(observation__connected=False, observation__observed_at__isnull=False)
+    lost = look.machines.filter(observation__connected=False, observation__observed_at__isnull=False)
     lost = lost.filter(observation__connected_changed_at__lt=look.now - machine_states.STALE_AFTER)
     lost = lost.filter(cluster_machine__isnull=False).exclude(cluster_machine__cluster__name__in=known)
     lost = lost.exclude(targets__agent__observation__connected=False)
@@ -224,7 +235,8 @@ def _agents(look: _Look) -> Iterator[Item]:
     since = look.now - machine_states.STALE_AFTER
     silent = Agent.objects.filter(removed_at=None, observation__connected=False)
     silent = silent.filter(observation__connected_changed_at__lt=since)
-    behind = Count("targets__machine", distinct=True)
+    seen = Q(targets__machine__in=look.machines) if hidden_by(look.actor) else Q()
+    behind = Count("targets__machine", filter=seen, distinct=True)
     for agent in silent.select_related("observation").annotate(behind=behind).filter(behind__gt=0).order_by("name"):
         yield Item(
             key=f"agent/{agent.name}",
@@ -264,6 +276,7 @@ def _troubled_machines(look: _Look) -> Iterator[Item]:
     troubled = [Q(conditions__contains=[{"state": shape}]) for shape in ("bad", "ask", "warn")]
     rows = MachineStatus.objects.filter(reduce(or_, troubled))
     rows = rows.filter(machine__cluster_machine__isnull=True, machine__observation__connected=True)
+    rows = rows.filter(machine__in=look.machines) if hidden_by(look.actor) else rows
     groups: dict[tuple[str, State], list[tuple[MachineStatus, dict[str, Any]]]] = {}
     for row in rows.select_related("machine__observation").order_by("machine__uuid")[:LOOKED_AT]:
         for item in row.conditions:
@@ -288,7 +301,7 @@ def _troubled_machines(look: _Look) -> Iterator[Item]:
 
 def _deaf_machines(look: _Look) -> Iterator[Item]:
     """Machines whose link is up while their API has not answered for a while."""
-    deaf = Machine.objects.filter(observation__connected=True, observation__reachable=False)
+    deaf = look.machines.filter(observation__connected=True, observation__reachable=False)
     deaf = deaf.filter(observation__connected_changed_at__lt=look.now - STANDS_STILL)
     found = deaf.aggregate(number=Count("id"), first=Min("observation__connected_changed_at"))
     if number := found["number"]:

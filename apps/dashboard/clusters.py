@@ -10,7 +10,7 @@ from django.db.models import Count, Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 
-from apps.access.check import allowed
+from apps.access.check import allowed, allowed_somewhere, check, hidden_by
 from apps.clusters import actions, picking, queries, states, ways
 from apps.clusters.models import Cluster, ClusterMachine, MachineSet, MachineSetNode
 from apps.clusters.observe_cluster import seen_of, wanted_of
@@ -85,11 +85,11 @@ def row_of(cluster: Any) -> Row:
 def cluster_list(request: PageRequest) -> HttpResponse:
     """The list of clusters: filter, sort, live rows."""
     query, sort = request.GET.get("q", ""), request.GET.get("sort", "name")
-    error = ""
+    seen, error = queries.visible(request.actor, listed_clusters()), ""
     try:
-        rows = queries.search(listed_clusters(), query)
+        rows = queries.search(seen, query)
     except ValueError as problem:
-        error, rows = str(problem), listed_clusters()
+        error, rows = str(problem), seen
     first = start_of(request)
     total = rows.count()
     window = list(in_order(rows, queries.SORTS, sort)[first : first + ROWS])
@@ -100,12 +100,12 @@ def cluster_list(request: PageRequest) -> HttpResponse:
         "sort": sort,
         "error": error,
         "total": total,
-        "everything": Cluster.objects.count(),
-        "drops": [] if window or error else drops(lambda text: queries.search(listed_clusters(), text).count(), query),
+        "everything": seen.count(),
+        "drops": [] if window or error else drops(lambda text: queries.search(seen, text).count(), query),
         "more": urlencode({"q": query, "sort": sort, "from": more}) if more < total else "",
         "columns": headings(COLUMNS, query, sort),
-        "free": machines.counts()["free"],
-        "can_create": allowed(request.actor, "template.sync"),
+        "free": machines.counts(machines.visible(request.actor, Machine.objects.all()))["free"],
+        "can_create": allowed_somewhere(request.actor, "template.sync"),
     }
     if first:
         return render(request, "clusters/rows.html", {**context, "organisation": request.organisation})
@@ -115,7 +115,7 @@ def cluster_list(request: PageRequest) -> HttpResponse:
 @page("cluster.list")
 def cluster_row(request: PageRequest, name: str) -> HttpResponse:
     """One row of the list, for a live swap."""
-    cluster = listed_clusters().filter(name=name).first()
+    cluster = queries.visible(request.actor, listed_clusters().filter(name=name)).first()
     if cluster is None:
         return HttpResponse(status=404)
     return render(request, "clusters/row.html", {"row": row_of(cluster), "organisation": request.organisation})
@@ -124,32 +124,35 @@ def cluster_row(request: PageRequest, name: str) -> HttpResponse:
 @page("cluster.list")
 def cluster_count(request: PageRequest) -> HttpResponse:
     """How many clusters there are now, beside what the page shows, for a live swap."""
+    total = queries.visible(request.actor, Cluster.objects.all()).count()
     return render(
         request,
         "includes/count.html",
-        {"total": Cluster.objects.count(), "shown": request.GET.get("shown", ""), "noun": "cluster",
+        {"total": total, "shown": request.GET.get("shown", ""), "noun": "cluster",
          "src": request.get_full_path(), "topics": "cluster:*"},
     )  # fmt: skip
 
 
-def _cluster(name: str) -> Cluster:
+def cluster_of(request: PageRequest, name: str) -> Cluster:
+    """The cluster of a page's address, on which the page's verb is allowed. Raises Http404, Denied."""
     cluster = queries.clusters().filter(name=name).first()
     if cluster is None:
         raise Http404(f"no cluster {name} in this organisation")
+    check(request.actor, request.verb, cluster)
     return cluster
 
 
 @page("cluster.read")
 def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
     """One cluster: what it is, what it waits for, its machines, the ways in."""
-    cluster = _cluster(name)
+    cluster = cluster_of(request, name)
     context = {
         **_overview(request, cluster),
         **_members(request, cluster),
-        "can_download": allowed(request.actor, "cluster.kubeconfig"),
+        "can_download": allowed(request.actor, "cluster.kubeconfig", on=cluster),
         "kubeconfig_ways": _ways(ways.open_to(cluster), ways.WAYS),
         "talosconfig_ways": _ways([ways.NODE, *([ways.OWN] if cluster.own_endpoint else [])], ways.TALOS_WAYS),
-        "carrier": _carrier(cluster),
+        "carrier": _carrier(request, cluster),
         "cli": f"omni clusters get {name}\nomni cluster template export {name}",
     }
     return show(request, "clusters/detail.html", context, "clusters", "cluster,machine")
@@ -158,7 +161,7 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
 @page("cluster.read")
 def cluster_overview(request: PageRequest, name: str) -> HttpResponse:
     """State, blocker, steps and conditions, for a live swap; says so when the cluster is gone."""
-    cluster = queries.clusters().filter(name=name).first()
+    cluster = queries.visible(request.actor, queries.clusters().filter(name=name)).first()
     if cluster is None:
         return render(request, "clusters/gone.html", {"name": name, "organisation": request.organisation})
     context = {"organisation": request.organisation, **_overview(request, cluster)}
@@ -168,7 +171,7 @@ def cluster_overview(request: PageRequest, name: str) -> HttpResponse:
 @page("cluster.read")
 def cluster_machines(request: PageRequest, name: str) -> HttpResponse:
     """The machines of a cluster, for a live swap."""
-    cluster = _cluster(name)
+    cluster = cluster_of(request, name)
     context = {"organisation": request.organisation, **_members(request, cluster)}
     return render(request, "clusters/machines.html", context)
 
@@ -190,9 +193,9 @@ def _overview(request: PageRequest, cluster: Any) -> dict[str, Any]:
         "done": sum(step["state"] == "ok" for step in steps),
         "wanted": wanted_machines(cluster),
         "sets": _sets(cluster),
-        "etcd": _etcd(cluster),
-        "can_export": allowed(request.actor, "template.export"),
-        "can_destroy": allowed(request.actor, "cluster.destroy"),
+        "etcd": _etcd(request, cluster),
+        "can_export": allowed(request.actor, "template.export", on=cluster),
+        "can_destroy": allowed(request.actor, "cluster.destroy", on=cluster),
     }
 
 
@@ -225,9 +228,9 @@ def _sets(cluster: Cluster) -> list[dict[str, Any]]:
     return result
 
 
-def _etcd(cluster: Cluster) -> dict[str, Any]:
+def _etcd(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     """The control planes as etcd sees them, and how many of its members may be lost."""
-    rows = queries.machines_of(cluster).filter(role=MachineSet.CONTROL_PLANE)
+    rows = queries.machines_seen(request.actor, cluster).filter(role=MachineSet.CONTROL_PLANE)
     members: list[dict[str, Any]] = [
         {
             "name": machine_name(row.machine),
@@ -256,7 +259,7 @@ def _etcd_state(row: ClusterMachine) -> Shown:
 
 
 def _members(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
-    rows = list(queries.machines_of(cluster))
+    rows = list(queries.machines_seen(request.actor, cluster))
     members = [
         Member(
             uuid=row.machine.uuid,
@@ -272,16 +275,18 @@ def _members(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     ]
     return {
         "cluster": cluster,
-        "members": members + _picked(cluster, {member.uuid for member in members}),
-        "can_config": allowed(request.actor, "cluster.config"),
+        "members": members + _picked(request, cluster, {member.uuid for member in members}),
+        "can_config": allowed(request.actor, "cluster.config", on=cluster),
     }
 
 
-def _picked(cluster: Cluster, taken: set[str]) -> list[Member]:
+def _picked(request: PageRequest, cluster: Cluster, taken: set[str]) -> list[Member]:
     """Machines that were picked for the cluster and are not part of it yet."""
     nodes = MachineSetNode.objects.filter(machine_set__cluster=cluster).exclude(machine_uuid__in=taken)
     rows = machines.machines().filter(uuid__in=nodes.values("machine_uuid"))
-    known = {machine.uuid: machine for machine in rows}
+    known = {machine.uuid: machine for machine in machines.visible(request.actor, rows)}
+    if hidden_by(request.actor):
+        nodes = nodes.exclude(machine_uuid__in=Machine.objects.exclude(uuid__in=known).values("uuid"))
     return [
         Member(
             uuid=node.machine_uuid,
@@ -305,10 +310,11 @@ def _awaited(cluster: Cluster, node: MachineSetNode, machine: Machine | None) ->
 @page("cluster.config")
 def machine_config(request: PageRequest, name: str, uuid: str) -> HttpResponse:
     """The config that a machine of the cluster was last given, without its secrets."""
-    cluster = _cluster(name)
-    row = queries.machines_of(cluster).filter(machine__uuid=uuid).first()
+    cluster = cluster_of(request, name)
+    row = queries.machines_seen(request.actor, cluster).filter(machine__uuid=uuid).first()
     if row is None:
         raise Http404(f"{name} has no machine {uuid}")
+    check(request.actor, request.verb, row.machine)
     context = {"cluster": cluster, "row": row, "machine": row.machine, "title": machine_name(row.machine)}
     return show(request, "clusters/config.html", context, "clusters")
 
@@ -316,7 +322,7 @@ def machine_config(request: PageRequest, name: str, uuid: str) -> HttpResponse:
 @page("cluster.destroy")
 def cluster_destroy(request: PageRequest, name: str) -> HttpResponse:
     """Give all machines back, wiped, and end the cluster; the form says its name."""
-    cluster = _cluster(name)
+    cluster = cluster_of(request, name)
     if request.method == "POST":
         if request.POST.get("name") != name:
             messages.error(request, f"Nothing was destroyed: the name typed was not {name}.")
@@ -343,16 +349,16 @@ def _ways(names: list[str], meanings: dict[str, str]) -> list[dict[str, str]]:
     return [{"name": name, "title": titles[name], "words": meanings[name]} for name in names]
 
 
-def _carrier(cluster: Cluster) -> str:
+def _carrier(request: PageRequest, cluster: Cluster) -> str:
     """The machine that carries the cluster's virtual IP now, as far as machines told."""
-    for row in queries.machines_of(cluster) if cluster.virtual_ip else ():
+    for row in queries.machines_seen(request.actor, cluster) if cluster.virtual_ip else ():
         if any(address.partition("/")[0] == cluster.virtual_ip for address in row.machine.observation.addresses):
             return machine_name(row.machine)
     return ""
 
 
 def _download(request: PageRequest, name: str, kind: str, make: Any) -> HttpResponse:
-    cluster = _cluster(name)
+    cluster = cluster_of(request, name)
     if request.method != "POST":
         return redirect("cluster", request.organisation.slug, name)
     try:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
+from apps.access.actor import Actor
 from apps.clusters.decision import count, listed
 from apps.clusters.models import ClusterMachine
 from apps.clusters.observe_machine import machine_name
 from apps.clusters.templates import Review
+from apps.machines import queries
 from apps.machines.models import Machine
 from apps.reconcile.conditions import State
 from talos.template import Change, Resource, endpoint_of
@@ -30,17 +32,20 @@ class Effect:
     text: str
 
 
-def names_of(review: Review) -> dict[str, str]:
-    """What the machines that a plan is about are called, by UUID; those that have not joined are left out."""
+def names_of(review: Review, actor: Actor) -> dict[str, str]:
+    """What the machines that a plan is about are called, by UUID; those that have not joined are left out, and those
+    that a policy shuts the actor out of.
+    """
     uuids = [change.resource.id for change in review.plan.changes() if change.resource.type in MACHINES]
     members = ClusterMachine.objects.filter(cluster__name=review.cluster).values("machine__uuid")
-    known = Machine.objects.filter(Q(uuid__in=uuids) | Q(uuid__in=members))
+    known = queries.visible(actor, Machine.objects.filter(Q(uuid__in=uuids) | Q(uuid__in=members)))
     return {machine.uuid: machine_name(machine) for machine in known.select_related("observation")}
 
 
 def effects(review: Review, names: dict[str, str]) -> list[Effect]:
     """What the sync of a template does, gravest first."""
-    members = list(ClusterMachine.objects.filter(cluster__name=review.cluster).select_related("machine", "machine_set"))
+    rows = ClusterMachine.objects.filter(cluster__name=review.cluster, machine__uuid__in=names)
+    members = list(rows.select_related("machine", "machine_set"))
     changes = review.plan.changes()
     leaving = _leaving(changes, members)
     touched = leaving | _configured(changes, members)

@@ -1,24 +1,31 @@
 """The template that the editor begins with: a cluster of the machines that are free now."""
 
+from apps.access.actor import Actor
+from apps.access.check import allowed
 from apps.clusters import networks
 from apps.clusters.models import Cluster
 from apps.clusters.observe_machine import machine_name
+from apps.machines import queries
 from apps.machines.models import Machine
 from talos import versions
 
 MACHINES = 5
+LOOKED_AT = 100
 NAME = "my-cluster"
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
-def example() -> str:
-    """A valid template of up to five free machines; of one that is named in words where none is free."""
-    free = list(
-        Machine.objects.filter(cluster_machine=None, link__isnull=False, observation__stage="maintenance")
-        .filter(observation__connected=True)
+def example(actor: Actor) -> str:
+    """A valid template of up to five free machines, that they may use if there are such; of one that is named in words
+    where none is free.
+    """
+    found = list(
+        queries.visible(actor, Machine.objects.filter(cluster_machine=None, link__isnull=False))
+        .filter(observation__connected=True, observation__stage="maintenance")
         .select_related("observation", "link")
-        .order_by("observation__hostname", "uuid")[:MACHINES]
+        .order_by("observation__hostname", "uuid")[: LOOKED_AT if actor.rules else MACHINES]
     )
+    free = ([machine for machine in found if allowed(actor, "template.sync", on=machine)] or found)[:MACHINES]
     talos = next((m.observation.talos_version.removeprefix("v") for m in free), "") or versions.CURRENT_TALOS
     try:
         kubernetes = versions.default_kubernetes(talos)

@@ -26,7 +26,7 @@ SPANS = (("", "All that is kept"), ("15m", "Last 15 min"), ("1h", "Last hour"), 
 @page("machine.read")
 def machine_head(request: PageRequest, uuid: str) -> HttpResponse:
     """The heading above events and log, for a live swap."""
-    machine = machine_of(uuid)
+    machine = machine_of(request, uuid)
     context = {"row": row_of(machine), "machine": machine, "observed": machine.observation}
     return render(request, "machines/head.html", {"organisation": request.organisation, **context})
 
@@ -34,7 +34,7 @@ def machine_head(request: PageRequest, uuid: str) -> HttpResponse:
 @page("machine.events")
 def machine_events(request: PageRequest, uuid: str) -> HttpResponse:
     """A machine's events, the newest first, and those that come."""
-    machine, given = machine_of(uuid), request.GET.dict()
+    machine, given = machine_of(request, uuid), request.GET.dict()
     wanted, errors, query = EventFilter(), {}, _query(given, ("q", "kind", "since"))
     try:
         wanted = EventFilter.read(given, timezone.now())
@@ -50,7 +50,7 @@ def machine_events(request: PageRequest, uuid: str) -> HttpResponse:
 @page("machine.logs")
 def machine_logs(request: PageRequest, uuid: str) -> HttpResponse:
     """The end of a machine's kernel log, and the lines that come; `?before=` gives a part further up."""
-    machine, given = machine_of(uuid), request.GET.dict()
+    machine, given = machine_of(request, uuid), request.GET.dict()
     wanted, errors, query = LogFilter(), {}, _query(given, ("q", "level", "facility", "since"))
     try:
         wanted = LogFilter.read(given, timezone.now())
@@ -74,7 +74,7 @@ def machine_logs(request: PageRequest, uuid: str) -> HttpResponse:
 @page("machine.logs")
 def machine_log_download(request: PageRequest, uuid: str) -> HttpResponse:
     """The kernel log as a file: as the machine sent it (`?raw`), or as text, with the page's filters."""
-    machine = machine_of(uuid)
+    machine = machine_of(request, uuid)
     try:
         wanted = LogFilter.read(request.GET.dict(), timezone.now())
     except ValidationError as error:

@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from apps.access.check import allowed
+from apps.access.check import allowed, allowed_somewhere
 from apps.audit.models import AuditRecord
 from apps.dashboard import attention
 from apps.dashboard.attention import Fleet
@@ -63,7 +63,7 @@ def _context(request: PageRequest) -> dict[str, Any]:
         "clusters": _clusters(found),
         "more_clusters": max(0, found.clusters["all"] - CLUSTERS_SHOWN),
         "lately": list(AuditRecord.objects.all()[:LATELY_SHOWN]) if audited else [],
-        "can_create": allowed(request.actor, "template.sync"),
+        "can_create": allowed_somewhere(request.actor, "template.sync"),
         "can_join": allowed(request.actor, "join-token.list"),
         "now": timezone.now(),
     }

@@ -73,7 +73,8 @@ def join_tokens(request: PageRequest) -> HttpResponse:
 def join_token(request: PageRequest, token_id: str) -> HttpResponse:
     """One join token: what to give to a machine, and what came in by it."""
     token, start = _token(token_id), start_of(request)
-    machines = queries.machines().filter(link__join_token=token).order_by("-created_at", "uuid")
+    seen = queries.visible(request.actor, queries.machines())
+    machines = seen.filter(link__join_token=token).order_by("-created_at", "uuid")
     window = list(machines[start : start + ROWS])
     more = start + len(window)
     context: dict[str, Any] = {

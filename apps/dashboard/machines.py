@@ -12,7 +12,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
-from apps.access.check import allowed
+from apps.access.check import allowed, check
 from apps.dashboard.history_parts import SHORT_EVENTS, SHORT_LINES, event_view, log_view
 from apps.dashboard.page import PageRequest, drops, headings, in_order, page, show, start_of
 from apps.machines import actions, agent_queries, queries, states
@@ -87,12 +87,12 @@ def machine_list(request: PageRequest) -> HttpResponse:
     """The list of machines: filter, sort, live rows, more as one scrolls."""
     query, sort = request.GET.get("q", ""), request.GET.get("sort", "name")
     start = start_of(request)
-    error = ""
+    seen, error = queries.visible(request.actor, queries.listed()), ""
     try:
-        rows = queries.search(queries.listed(), query)
+        rows = queries.search(seen, query)
     except ValueError as problem:
-        error, rows = str(problem), queries.listed()
-    counts = queries.counts()
+        error, rows = str(problem), seen
+    counts = queries.counts(seen)
     total = rows.count() if query else counts["all"]
     shown = window(in_order(rows, queries.SORTS, sort), start, start + ROWS)
     more = start + len(shown)
@@ -102,7 +102,7 @@ def machine_list(request: PageRequest) -> HttpResponse:
         "sort": sort,
         "error": error,
         "total": total,
-        "drops": [] if shown or error else drops(lambda text: queries.search(queries.machines(), text).count(), query),
+        "drops": [] if shown or error else drops(lambda text: queries.search(seen, text).count(), query),
         "more": urlencode({"q": query, "sort": sort, "from": more}) if more < total else "",
         "counts": counts,
         "views": VIEWS,
@@ -118,16 +118,18 @@ def machine_list(request: PageRequest) -> HttpResponse:
 @page("machine.list")
 def machine_row(request: PageRequest, uuid: str) -> HttpResponse:
     """One row of the list, for a live swap."""
-    return render(request, "machines/row.html", {"row": row_of(machine_of(uuid)), "organisation": request.organisation})
+    row = row_of(machine_of(request, uuid))
+    return render(request, "machines/row.html", {"row": row, "organisation": request.organisation})
 
 
 @page("machine.list")
 def machine_count(request: PageRequest) -> HttpResponse:
     """How many machines match now, beside what the page shows, for a live swap."""
+    seen = queries.visible(request.actor, queries.machines())
     try:
-        total = queries.search(queries.machines(), request.GET.get("q", "")).count()
+        total = queries.search(seen, request.GET.get("q", "")).count()
     except ValueError:
-        total = queries.machines().count()
+        total = seen.count()
     return render(
         request,
         "includes/count.html",
@@ -149,11 +151,12 @@ def _joining(order: str, most: int) -> list[tuple[Link, Shown]]:
     return [(link, states.link_state(link)) for link in pending]
 
 
-def machine_of(uuid: str) -> Machine:
-    """The machine of a page's address. Raises Http404."""
+def machine_of(request: PageRequest, uuid: str) -> Machine:
+    """The machine of a page's address, on which the page's verb is allowed. Raises Http404, Denied."""
     machine = queries.machines().filter(uuid=uuid).first()
     if machine is None:
         raise Http404(f"no machine {uuid} in this organisation")
+    check(request.actor, request.verb, machine)
     return machine
 
 
@@ -173,7 +176,7 @@ def machine_overview(request: PageRequest, uuid: str) -> HttpResponse:
 
 
 def _detail(request: PageRequest, uuid: str) -> dict[str, Any]:
-    machine = machine_of(uuid)
+    machine = machine_of(request, uuid)
     member = getattr(machine, "cluster_machine", None)
     conditions = list(machine.status.conditions) if hasattr(machine, "status") else []
     if member is not None:
@@ -191,15 +194,15 @@ def _detail(request: PageRequest, uuid: str) -> dict[str, Any]:
         "conditions": conditions,
         "own_labels": machine.labels,
         "machine_labels": {key: value for key, value in labels.items() if key not in machine.labels},
-        "can_label": allowed(request.actor, "machine.label"),
-        "can_remove": allowed(request.actor, "machine.remove") and member is None,
+        "can_label": allowed(request.actor, "machine.label", on=machine),
+        "can_remove": allowed(request.actor, "machine.remove", on=machine) and member is None,
     }
 
 
 @page("machine.label")
 def machine_label(request: PageRequest, uuid: str) -> HttpResponse:
     """Replace a machine's own labels by lines of `key=value`."""
-    machine = machine_of(uuid)
+    machine = machine_of(request, uuid)
     if request.method == "POST":
         pairs = [line.partition("=") for line in request.POST.get("labels", "").split() if line]
         try:
@@ -212,7 +215,7 @@ def machine_label(request: PageRequest, uuid: str) -> HttpResponse:
 @page("machine.remove")
 def machine_remove(request: PageRequest, uuid: str) -> HttpResponse:
     """Forget a machine."""
-    machine = machine_of(uuid)
+    machine = machine_of(request, uuid)
     if request.method != "POST":
         return redirect("machine", request.organisation.slug, uuid)
     try:
@@ -241,7 +244,7 @@ def join(request: PageRequest) -> HttpResponse:
         "can_create": allowed(request.actor, "join-token.create"),
         "once": uuid4().hex,
         "config": settings.CONFIG,
-        **_arrivals(),
+        **_arrivals(request),
     }
     return show(request, "machines/join.html", context, "join", "link,machine,join-token")
 
@@ -249,12 +252,12 @@ def join(request: PageRequest) -> HttpResponse:
 @page("join-token.list")
 def arriving(request: PageRequest) -> HttpResponse:
     """Who arrives, for a live swap."""
-    return render(request, "machines/arriving.html", {"organisation": request.organisation, **_arrivals()})
+    return render(request, "machines/arriving.html", {"organisation": request.organisation, **_arrivals(request)})
 
 
-def _arrivals() -> dict[str, Any]:
+def _arrivals(request: PageRequest) -> dict[str, Any]:
     """Machines that came last, and those on their way."""
-    newest = queries.machines().order_by("-created_at")[:ARRIVALS]
+    newest = queries.visible(request.actor, queries.machines()).order_by("-created_at")[:ARRIVALS]
     return {"arrived": [row_of(machine) for machine in newest], "links": _joining("-id", ARRIVALS)}
 
 

@@ -12,10 +12,10 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from apps.access.actor import ROLES, Actor
-from apps.access.check import Denied, allowed, check
+from apps.access.check import Denied, allowed, allowed_somewhere, check_somewhere
 from apps.access.verbs import VERBS
 from apps.accounts.authentication import session_identity
-from apps.accounts.identity import Place, actor_in, new_request_id, places_of, source_of
+from apps.accounts.identity import Place, actor_in, lacks_second_factor, new_request_id, places_of, source_of
 from apps.accounts.models import Membership
 from apps.dashboard import attention
 from apps.dashboard.consumers import KINDS
@@ -37,6 +37,7 @@ class PageRequest(HttpRequest):
     """A request inside a page: the actor and the organisation are known."""
 
     actor: Actor
+    verb: str  # of the page: what is checked again on the object that it is about
     organisation: Place
     places: list[Place]
 
@@ -61,21 +62,25 @@ def page(verb: str, outside: bool = False) -> Callable[[View], View]:
                 return redirect(f"/accounts/login/?{urlencode({'next': request.get_full_path()})}")
             request.places = places_of(identity)
             place = next((place for place in request.places if place.slug == slug), None)
+            if place is not None and lacks_second_factor(identity, place):
+                return redirect("mfa_index")
             request_id = new_request_id(request.headers.get("X-Request-ID"))
             actor = place and actor_in(identity, place.organisation_id, request_id, source_of(request.META))
             if place is None or actor is None:
                 raise Http404(f"you are in no organisation called {slug}")
             if any("\0" in str(part) for part in kwargs.values()):
                 raise Http404("a NUL character is in no name")
-            request.organisation, request.actor = place, actor
+            request.organisation, request.actor, request.verb = place, actor, verb
             try:
                 with tenant_scope(place.organisation_id):
-                    check(request.actor, verb)
+                    check_somewhere(request.actor, verb)
                     response = None if outside else view(request, *args, **kwargs)
                 response = response or view(request, *args, **kwargs)
                 response.headers.setdefault("Cache-Control", "no-store")  # not for whoever goes back afterwards
                 return response
             except Denied as refusal:
+                if refusal.hidden:
+                    raise Http404("there is no such object in this organisation") from None
                 return _denied(request, refusal)
 
         return inside
@@ -145,6 +150,6 @@ def show(
         "section": section,
         "live": ",".join(kind for kind in kinds if allowed(actor, KINDS[kind])),
         "needs": attention.needs(actor, place.slug, timezone.now()),
-        "may": {verb for verb in VERBS if allowed(actor, verb)},
+        "may": {verb for verb in VERBS if allowed_somewhere(actor, verb)},
     }
     return render(request, template, {**frame, **context}, status=status)

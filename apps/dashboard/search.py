@@ -13,9 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.actor import Actor
-from apps.access.check import allowed
+from apps.access.check import allowed, allowed_somewhere
 from apps.accounts.identity import Place
 from apps.accounts.models import Membership
+from apps.clusters import queries as clusters
 from apps.clusters import states as cluster_states
 from apps.clusters.models import Cluster
 from apps.machines import queries as machines
@@ -68,6 +69,7 @@ PAGES: tuple[_Entry, ...] = (
     _Entry("Template editor", "yaml sync plan diff", "template", "template.validate", "template"),
     _Entry("Join tokens", "kernel arguments secrets", "join-tokens", "join-token.list", "key"),
     _Entry("Members", "people roles invite", "members", "member.list", "people"),
+    _Entry("Service accounts", "programs ci gitops robots", "service-accounts", "service-account.list", "key"),
     _Entry("API tokens", "credentials programs ci", "api-tokens", "api-token.list", "key"),
     _Entry("Audit", "log history who did what", "audit", "audit.list", "audit"),
     _Entry("Settings", "organisation name defaults", "settings", "organisation.read", "settings"),
@@ -80,7 +82,7 @@ def search(actor: Actor, slug: str, text: str, places: list[Place]) -> list[Hit]
     """What fits a few words, the likeliest first; without words the pages. Call it in the organisation's scope."""
     words = text.replace("\0", "").strip()[:LONGEST]
     if not words:
-        return [_hit(entry, slug) for entry in PAGES if allowed(actor, entry.verb)]
+        return [_hit(entry, slug) for entry in PAGES if allowed_somewhere(actor, entry.verb)]
     return [
         *_clusters(actor, slug, words),
         *_machines(actor, slug, words),
@@ -101,7 +103,9 @@ def _hit(entry: _Entry, slug: str) -> Hit:
 def _pages(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
     wanted = words.lower().split()
     for entry in PAGES:
-        if allowed(actor, entry.verb) and all(word in f"{entry.name} {entry.words}".lower() for word in wanted):
+        if allowed_somewhere(actor, entry.verb) and all(
+            word in f"{entry.name} {entry.words}".lower() for word in wanted
+        ):
             yield _hit(entry, slug)
 
 
@@ -118,7 +122,7 @@ def _begins(field: str, words: str) -> Case:
 def _clusters(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
     if not allowed(actor, "cluster.list"):
         return
-    rows = Cluster.objects.select_related("status").filter(name__icontains=words)
+    rows = clusters.visible(actor, Cluster.objects.select_related("status").filter(name__icontains=words))
     for cluster in rows.order_by(_begins("name", words), "name")[:EACH]:
         word = cluster_states.cluster_state(cluster).word.lower()
         yield Hit("cluster", cluster.name, f"cluster, {word}", reverse("cluster", args=[slug, cluster.name]), "cluster")
@@ -129,7 +133,7 @@ def _machines(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
         return
     order = (_begins("observation__hostname", words), "observation__hostname", "uuid")
     try:  # first which, over a few narrow columns, then everything of these few
-        found = list(_fitting_machines(words).order_by(*order).values_list("id", flat=True)[:EACH])
+        found = list(_fitting_machines(actor, words).order_by(*order).values_list("id", flat=True)[:EACH])
     except ValueError:
         return
     for machine in machines.machines().filter(id__in=found).order_by(*order) if found else ():
@@ -140,12 +144,12 @@ def _machines(actor: Actor, slug: str, words: str) -> Iterator[Hit]:
         yield Hit("machine", name, detail, reverse("machine", args=[slug, machine.uuid]), "machine")
 
 
-def _fitting_machines(words: str) -> "QuerySet[Machine]":
+def _fitting_machines(actor: Actor, words: str) -> "QuerySet[Machine]":
     """Machines by a part of name or UUID, by address where it looks like one, or by a query of their list.
 
     Raises ValueError with the word of a query that is not understood.
     """
-    rows = Machine.objects.all()
+    rows = machines.visible(actor, Machine.objects.all())
     if "=" in words or words.startswith("label:"):
         return machines.search(rows, words)
     named = Q(observation__hostname__icontains=words) | Q(uuid__icontains=words)

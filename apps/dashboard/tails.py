@@ -18,7 +18,8 @@ from django.db import Error as DatabaseError
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from apps.access.check import allowed
+from apps.access.actor import Actor
+from apps.access.check import allowed, allowed_somewhere, standing_of
 from apps.accounts.identity import actor_in, from_scope, new_request_id, organisation_by_slug
 from apps.dashboard.history_parts import LINES, event_rows, line_rows
 from apps.machines.history import EventFilter, LogFilter, events, log
@@ -125,30 +126,33 @@ class Tail(AsyncWebsocketConsumer):
     def _find(self) -> None:
         route = self.scope["url_route"]["kwargs"]
         self.organisation_id = organisation_by_slug(route["slug"])
-        self._check()
+        actor = self._actor()
         assert self.organisation_id is not None  # checked
         with tenant_scope(self.organisation_id):
-            machine = Machine.objects.filter(uuid=str(route["uuid"])).first()
-        if machine is None:
-            raise Refused(GONE)
-        self.machine_id: UUID = machine.id
+            self.machine_id: UUID = self._machine(actor, uuid=str(route["uuid"])).id
 
-    def _check(self) -> None:
+    def _machine(self, actor: Actor, **wanted: Any) -> Machine:
+        machine = Machine.objects.select_related("observation", "cluster_machine__cluster").filter(**wanted).first()
+        if machine is None or standing_of(actor, machine).shut_out:
+            raise Refused(GONE)
+        if not allowed(actor, self.verb, on=machine):
+            raise Refused(NOT_ALLOWED)
+        return machine
+
+    def _actor(self) -> Actor:
         identity = from_scope(self.scope)
         if self.organisation_id is None or identity is None:
             raise Refused(NOT_ALLOWED)
         actor = actor_in(identity, self.organisation_id, new_request_id(), "")
-        if actor is None or not allowed(actor, self.verb):
+        if actor is None or not allowed_somewhere(actor, self.verb):
             raise Refused(NOT_ALLOWED)
+        return actor
 
     def _read(self) -> Part:
-        self._check()
+        actor = self._actor()
         assert self.organisation_id is not None  # checked
         with tenant_scope(self.organisation_id):
-            machine = Machine.objects.filter(id=self.machine_id).first()
-            if machine is None:
-                raise Refused(GONE)
-            return self.part(machine)
+            return self.part(self._machine(actor, id=self.machine_id))
 
 
 class LogTail(Tail):

@@ -11,7 +11,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from apps.access.check import allowed, check
+from apps.access.check import Denied, allowed, allowed_somewhere, check
 from apps.clusters import actions, queries, store, templates
 from apps.clusters.decision import count
 from apps.clusters.models import Cluster
@@ -57,29 +57,28 @@ class Problem:
 def template_editor(request: PageRequest) -> HttpResponse:
     """The editor with an example, or with an existing cluster (`?cluster=`) to change."""
     name = request.GET.get("cluster", "")
-    if name:
-        check(request.actor, "template.export", f"cluster {name}")
-    text = _exported(name) if name else example()
+    text = _exported(request, name) if name else example(request.actor)
     return show(request, "clusters/template.html", _editor(request, text, editing=name), "template")
 
 
 def _editor(request: PageRequest, text: str, **more: Any) -> dict[str, Any]:
-    names = Cluster.objects.order_by("name").values_list("name", flat=True)
-    can_export = allowed(request.actor, "template.export")
-    return {"text": text, "clusters": list(names) if can_export else [], **_checked(request, text), **more}
+    known = queries.visible(request.actor, Cluster.objects.order_by("name"))
+    names = [cluster.name for cluster in known if allowed(request.actor, "template.export", on=cluster)]
+    return {"text": text, "clusters": names, **_checked(request, text), **more}
 
 
 @page("template.export")
 def template_export(request: PageRequest, name: str) -> HttpResponse:
     """An existing cluster's template as a file."""
     headers = {"Content-Disposition": f'attachment; filename="{name}.yaml"'}
-    return HttpResponse(_exported(name), content_type="application/yaml", headers=headers)
+    return HttpResponse(_exported(request, name), content_type="application/yaml", headers=headers)
 
 
-def _exported(name: str) -> str:
+def _exported(request: PageRequest, name: str) -> str:
     cluster = Cluster.objects.filter(name=name).first()
     if cluster is None:
         raise Http404(f"no cluster {name} in this organisation")
+    check(request.actor, "template.export", cluster)
     try:
         return queries.export(cluster)
     except ExportError as error:
@@ -121,10 +120,15 @@ def template_sync(request: PageRequest) -> HttpResponse:
 
 def _checked(request: PageRequest, text: str) -> dict[str, Any]:
     """Everything that the page says about a template."""
-    can_sync = allowed(request.actor, "template.sync")
+    can_sync = allowed_somewhere(request.actor, "template.sync")
     review, problems = _judged(text, with_plan=can_sync)
+    if review is not None:
+        try:
+            actions.check_review(request.actor, review)
+        except Denied as refusal:  # nor is what is stored theirs to see
+            review, problems, can_sync = None, [*problems, Problem("error", str(refusal))], False
     errors = sum(problem.severity == "error" for problem in problems)
-    names = names_of(review) if review else {}
+    names = names_of(review, request.actor) if review else {}
     changes = [_shown(change, names) for change in review.plan.changes()] if review else []
     found = effects(review, names) if review else []
     return {

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from apps.access.actor import Actor
-from apps.access.check import check
+from apps.access.check import check, check_labels
 from apps.audit.actions import record
 from apps.machines.joining import read_unique_token, token_hash, usable, write_unique_token
 from apps.machines.models import JoinToken, Link, Machine, MachineClass
@@ -129,13 +129,14 @@ def update_join_token(
 
 def set_machine_labels(actor: Actor, machine: Machine, labels: dict[str, str]) -> None:
     """Replace the user's labels of a machine. Raises ValidationError for a key or value Kubernetes would refuse."""
-    check(actor, "machine.label", machine.uuid)
+    check(actor, "machine.label", machine)
     for key, value in labels.items():
         if not _LABEL_KEY.fullmatch(key):
             raise ValidationError({"labels": f"“{key}” is no label key: use letters, digits, '-', '_', '.'."})
         if not isinstance(value, str) or not _LABEL_VALUE.fullmatch(value):
             raise ValidationError({"labels": f"“{value}” is no label value for {key}: at most 63 letters, digits, -_."})
-    before, machine.labels = machine.labels, labels
+    was, before, machine.labels = machine.facts, machine.labels, labels
+    check_labels(actor, "machine.label", was, machine.facts)
     machine.save(update_fields=["labels"])
     record(actor, "machine.label", "machine", machine.id, machine.uuid, before=before, after=labels)
     hint("machine", machine.id, actor.organisation_id)
@@ -147,7 +148,7 @@ def remove_machine(actor: Actor, machine: Machine) -> None:
 
     The machine itself is not touched: with a valid join token it comes back as a new one.
     """
-    check(actor, "machine.remove", machine.uuid)
+    check(actor, "machine.remove", machine)
     member = getattr(machine, "cluster_machine", None)
     if member is not None:
         raise ValidationError(

@@ -96,7 +96,7 @@ class AgentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewS
     @action(detail=True, methods=["get"], pagination_class=None)
     def targets(self, request: TenantRequest, slug: str, name: str) -> Response:
         """What it reaches: what waits for a person first."""
-        return Response(TargetSerializer(agent_queries.targets(self.get_object()), many=True).data)
+        return Response(TargetSerializer(agent_queries.targets(self.get_object(), request.actor), many=True).data)
 
     @extend_schema(request=AcceptSerializer, responses=TargetSerializer(many=True))
     @action(detail=True, methods=["post"], pagination_class=None)
@@ -106,7 +106,7 @@ class AgentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewS
         given = AcceptSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         wanted = list(dict.fromkeys(given.validated_data["addresses"]))
-        rows = agent_queries.targets(agent).filter(address__in=wanted)
+        rows = agent_queries.targets(agent, request.actor).filter(address__in=wanted)
         found = {row.address: row for row in rows}
         if missing := [address for address in wanted if address not in found]:
             raise ValidationError({"addresses": f"{name} reaches nothing at {', '.join(missing[:5])}"})

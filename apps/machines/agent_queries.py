@@ -2,6 +2,9 @@
 
 from django.db.models import Count, Q, QuerySet
 
+from apps.access.actor import Actor
+from apps.access.check import hidden_by
+from apps.machines import queries
 from apps.machines.models import Agent, AgentTarget, Machine
 
 SORTS = {
@@ -38,9 +41,12 @@ def search(rows: QuerySet[Agent], text: str) -> QuerySet[Agent]:
     return rows
 
 
-def targets(agent: Agent) -> QuerySet[AgentTarget]:
-    """What an agent reaches, by address."""
-    return AgentTarget.objects.filter(agent=agent).select_related(*_SHOWN).order_by("address")
+def targets(agent: Agent, actor: Actor) -> QuerySet[AgentTarget]:
+    """What an agent reaches, by address; without machines that a policy shuts an actor out of."""
+    rows = AgentTarget.objects.filter(agent=agent).select_related(*_SHOWN).order_by("address")
+    if not hidden_by(actor):
+        return rows
+    return rows.filter(Q(machine=None) | Q(machine__in=queries.visible(actor, Machine.objects.all())))
 
 
 def ways_to(machine: Machine) -> QuerySet[AgentTarget]:

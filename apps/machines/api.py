@@ -131,7 +131,8 @@ class MachineViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVie
     sorts: ClassVar[dict[str, tuple[str, ...]]] = queries.SORTS
 
     def get_queryset(self) -> QuerySet[Machine]:
-        return queries.listed() if self.action == "list" else queries.machines()
+        rows = queries.listed() if self.action == "list" else queries.machines()
+        return queries.visible(self.request.actor, rows)
 
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Any]]:
         return MachineDetailSerializer if self.action == "retrieve" else MachineSerializer

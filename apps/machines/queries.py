@@ -8,6 +8,9 @@ from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquer
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
+from apps.access.actor import Actor
+from apps.access.check import hidden_by
+from apps.access.facts import Facts
 from apps.machines.models import Agent, JoinToken, Link, Machine, MachineObservation
 from talos.selectors import parse_selector
 
@@ -50,6 +53,23 @@ def machines() -> QuerySet[Machine]:
 def listed() -> QuerySet[Machine]:
     """The same without what only the page of one machine shows: it is by far the most of a machine."""
     return machines().defer(*(f"observation__{name}" for name in _LONG))
+
+
+def visible(actor: Actor, rows: QuerySet[Machine]) -> QuerySet[Machine]:
+    """Those of the machines that no policy shuts an actor out of."""
+    rules = hidden_by(actor)
+    if not rules:
+        return rows
+    found = Machine.objects.values_list(
+        "id", "uuid", "labels", _IMAGE_LABELS, "cluster_machine__cluster__name", "cluster_machine__cluster__labels"
+    )
+    hidden = [
+        id
+        for id, uuid, labels, image, cluster, cluster_labels in found
+        for facts in [Facts("machine", uuid, uuid, cluster or "", cluster_labels or {}, {**(image or {}), **labels})]
+        if any(rule.covers(facts) for rule in rules)
+    ]
+    return rows.exclude(id__in=hidden) if hidden else rows
 
 
 def search(rows: QuerySet[Machine], text: str) -> QuerySet[Machine]:
@@ -124,10 +144,10 @@ def _by_label(rows: QuerySet[Machine], selector: str) -> QuerySet[Machine]:
 _IMAGE_LABELS = "observation__image_labels"
 
 
-def counts() -> dict[str, int]:
-    """How many machines are in each of the derived states, and in all."""
+def counts(rows: QuerySet[Machine] | None = None) -> dict[str, int]:
+    """How many machines, of all or of these, are in each of the derived states, and altogether."""
     found = {name: Count("id", filter=condition) for name, condition in _DERIVED.items()}
-    return Machine.objects.aggregate(all=Count("id"), **found)
+    return (Machine.objects.all() if rows is None else rows).aggregate(all=Count("id"), **found)
 
 
 def labels_of(machine: Machine) -> dict[str, str]:

@@ -10,6 +10,7 @@ JOIN_TOKEN = "a join token, or the node unique token of a known machine"
 LINK_KEY = "a WireGuard key that a Provision call let in"
 AGENT = "a secret of its own, which a join token let in; the registry knows it"
 AWAITED_CONNECTION = "the random id of a connection, told to one agent"
+SIGNED_CALL = "a signature by an access key of the same holder"
 OVERLAY_PEER = "the overlay address, which WireGuard has proved"
 OVERLAY_PEER_AND_TOKEN = "the overlay address and the cluster's machine token"
 
@@ -201,6 +202,7 @@ WEBSOCKETS: dict[str, str] = {
     "WS /o/<slug>/live access-key": "access-key.list",
     "WS /o/<slug>/machines/<uuid>/events/tail": "machine.events",
     "WS /o/<slug>/machines/<uuid>/logs/tail": "machine.logs",
+    "WS /o/<slug>/live policy": "policy.list",
     "WS /o/<slug>/live audit": "audit.list",
 }
 
@@ -209,6 +211,10 @@ GRPC: dict[str, str] = {
     "GRPC /sidero.link.WireGuardOverGRPCService/CreateStream": LINK_KEY,
     "GRPC /omni.agent.v1.AgentService/Control": AGENT,
     "GRPC /omni.agent.v1.AgentService/Carry": AWAITED_CONNECTION,
+    "GRPC /auth.AuthService/RegisterPublicKey": ANYBODY,  # opens nothing before a person grants it
+    "GRPC /auth.AuthService/AwaitPublicKeyConfirmation": ANYBODY,  # hears only of the key whose fingerprint it gives
+    "GRPC /auth.AuthService/ConfirmPublicKey": ANYBODY,  # says that it is done in a browser
+    "GRPC /auth.AuthService/RevokePublicKey": SIGNED_CALL,
     "GRPC /events.EventSinkService/Publish": OVERLAY_PEER,
     "GRPC /securityapi.SecurityService/Certificate": OVERLAY_PEER_AND_TOKEN,
 }

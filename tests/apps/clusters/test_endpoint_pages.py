@@ -7,6 +7,7 @@ import yaml
 from django.test import Client
 from rest_framework.test import APIClient
 
+from apps.access.actor import system
 from apps.accounts.models import User
 from apps.dashboard.effects import effects, names_of
 from apps.dashboard.example import example
@@ -74,7 +75,7 @@ def said_of(world: World, text: str) -> list[str]:
     """The effects of a sync, in words."""
     with tenant_scope(world.organisation.id):
         planned = review(world, text)
-        return [effect.text for effect in effects(planned, names_of(planned))]
+        return [effect.text for effect in effects(planned, names_of(planned, system(world.organisation.id)))]
 
 
 def test_effects_name_it(world: World) -> None:
@@ -89,6 +90,6 @@ def test_effects_name_it(world: World) -> None:
 def test_the_editor_hints_at_it_where_it_is_needed(world: World) -> None:
     world.join(1)
     with tenant_scope(world.organisation.id):
-        assert "endpoint" not in example()
+        assert "endpoint" not in example(system(world.organisation.id))
         behind_agents(world)
-        assert "take an unused address in 192.0.2.0/24" in example()
+        assert "take an unused address in 192.0.2.0/24" in example(system(world.organisation.id))
