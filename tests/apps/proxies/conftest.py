@@ -6,6 +6,9 @@ from django.conf import settings
 from apps.clusters.models import Cluster
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
+from tests.apps.gateways.conftest import lab
+
+__all__ = ["lab"]
 
 
 def make_cluster(within: Organisation, name: str = "prod", port: int = 10001) -> Cluster:

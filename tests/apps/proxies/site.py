@@ -1,0 +1,209 @@
+"""A gateway with machines and clusters of two organisations, and people who call through it as talosctl and kubectl do."""
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+
+from apps.accounts.models import AccessKey, Membership, User
+from apps.audit.models import AuditRecord
+from apps.clusters.credentials import store_secrets
+from apps.clusters.models import Cluster, ClusterMachine, MachineSet
+from apps.machines.models import Machine
+from apps.tenants.ids import uuid7
+from nodeagent import dial
+from nodeagent.client import API_PORT, NodeClient
+from nodeagent.identity import once
+from nodeagent.simulator.machine import Machine as Simulated
+from nodeagent.tls import Credentials
+from talos import openpgp, pki, signing
+from talos.config.document import encode
+from talos.config.generate import GenerateInput, generate
+from talos.contract import VersionContract
+from talos.gen.machine import machine_pb2
+from talos.machinetype import MachineType
+from talos.secrets import Bundle, new_bundle
+from tests.apps.gateways.lab import Lab, complete
+
+VERSION = "/machine.MachineService/Version"
+DMESG = "/machine.MachineService/Dmesg"
+REBOOT = "/machine.MachineService/Reboot"
+
+PATIENCE = 20.0
+"""Seconds until a test gives up."""
+
+
+@functools.cache
+def bundle(number: int) -> Bundle:
+    """Secrets of a cluster: they take a while to make."""
+    return new_bundle(datetime.now(UTC), VersionContract.parse("v1.13"))
+
+
+def config(name: str, secrets: Bundle, kind: MachineType) -> bytes:
+    """A configuration of a cluster's machine."""
+    given = GenerateInput(
+        cluster_name=name,
+        endpoint="https://127.0.0.1:6443",
+        kubernetes_version="1.36.3",
+        bundle=secrets,
+        contract=VersionContract.parse("v1.13"),
+        install_disk="/dev/vda",
+        install_image="ghcr.io/siderolabs/installer:v1.13.8",
+    )
+    return encode(generate(given, kind)).encode()
+
+
+def running(machine: Machine) -> bool:
+    """The machine has its configuration, and is followed with its cluster's credentials."""
+    seen = machine.observation
+    return bool(seen.connected and seen.api_mode == "secure" and seen.stage == "running" and seen.hostname)
+
+
+@dataclass
+class Tenant:
+    """One organisation at the gateway, with what a test does in it."""
+
+    lab: Lab
+
+    async def machines(self, fleet: Sequence[Simulated]) -> list[Machine]:
+        """The rows of machines that joined."""
+        return [await self.lab.machine(machine.hardware.uuid, complete) for machine in fleet]
+
+    async def cluster(self, name: str, *machines: Machine, workers: int = 0, secrets: int = 1) -> Cluster:
+        """A cluster of machines in maintenance mode, once all of them run. The last so many are workers."""
+        made = bundle(secrets)
+        roles = [MachineSet.CONTROL_PLANE] * (len(machines) - workers) + [MachineSet.WORKER] * workers
+
+        def store() -> Cluster:
+            port = 10_000 + Cluster.objects.count() + 100 * secrets
+            cluster = Cluster.new(
+                name=name, kubernetes_version="1.36.3", talos_version="1.13.8", initial_talos_version="1.13.8",
+                balancer_port=port,
+            )  # fmt: skip
+            store_secrets(cluster, made)
+            for machine, role in zip(machines, roles, strict=True):
+                ClusterMachine.new(cluster=cluster, machine=machine, role=role, kubernetes_version="1.36.3")
+            return cluster
+
+        cluster = await self.lab.ask(store)
+        for machine, role in zip(machines, roles, strict=True):
+            kind = MachineType.CONTROLPLANE if role == MachineSet.CONTROL_PLANE else MachineType.WORKER
+            async with self.client(machine, None) as client:
+                await client.apply_configuration(config(name, made, kind))
+        first = await self.lab.machine(machines[0].uuid, lambda found: found.observation.api_mode == "secure")
+        async with self.client(first, made) as client:
+            await client.bootstrap()
+        for machine in machines:
+            await self.lab.machine(machine.uuid, running)
+        return cluster
+
+    def client(self, machine: Machine, secrets: Bundle | None) -> NodeClient:
+        """The control plane's own client, for what a test prepares."""
+        path, address = self.lab.settings.run / "gateway.sock", str(machine.link.address)
+        credentials = None
+        if secrets:
+            credentials = Credentials(secrets.os.crt, pki.talos_client(secrets.os, ["os:admin"], datetime.now(UTC)))
+        return NodeClient(once(lambda: dial.through(path, address, API_PORT)), credentials, name=machine.uuid)
+
+    async def person(self, role: str = "owner", email: str = "") -> "Person":
+        """A member with a key that signs."""
+        now = datetime.now(UTC)
+        address = email or f"{role}@{self.lab.organisation.slug}.example.com"
+        key = openpgp.generate(f"Test <{address}>", now, timedelta(hours=4))
+
+        def store() -> AccessKey:
+            user, _ = User.objects.get_or_create(email=address)
+            Membership.objects.get_or_create(user=user, organisation=self.lab.organisation, defaults={"role": role})
+            return self.key(user, AccessKey.PGP, key.public.fingerprint, key.public.armored.encode(), role)
+
+        return Person(self, await self.lab.ask(store), key)
+
+    def key(self, user: User, kind: str, fingerprint: str = "", public: bytes = b"", role: str = "owner") -> AccessKey:
+        """An access key; call it in the organisation's scope."""
+        row_id = uuid7()
+        return AccessKey.new(
+            id=row_id, kind=kind, fingerprint=fingerprint or row_id.hex, public=public, name="talosctl", user=user,
+            role=role, expires_at=datetime.now(UTC) + timedelta(hours=4),
+        )  # fmt: skip
+
+    def channel(self) -> grpc.aio.Channel:
+        """To the public port, without TLS."""
+        return grpc.aio.insecure_channel(f"{self.lab.settings.host}:{self.lab.settings.port}")
+
+    async def audit(self, holds: Callable[[list[AuditRecord]], object], **columns: Any) -> list[AuditRecord]:
+        """Audit rows, the oldest first, once they are as they have to be."""
+
+        def look() -> list[AuditRecord] | None:
+            rows = list(AuditRecord.objects.filter(**columns).order_by("id"))
+            return rows if holds(rows) else None
+
+        return await self.lab.until(look)
+
+
+@dataclass
+class Person:
+    """Somebody with a key, at a terminal."""
+
+    tenant: Tenant
+    row: AccessKey
+    key: openpgp.PrivateKey
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    def signed(self, method: str, metadata: dict[str, list[str]]) -> dict[str, list[str]]:
+        """The metadata of a call with its signature."""
+        return {**metadata, **signing.sign(self.key, "test@example.com", method, metadata, self.clock())}
+
+    async def call(self, method: str = VERSION, message: bytes = b"", **metadata: str | list[str]) -> bytes:
+        """The answer to a unary call. Raises grpc.aio.AioRpcError."""
+        async with self.stream(method, message, **metadata) as call:
+            answers = [answer async for answer in call]
+        assert len(answers) == 1
+        return answers[0]
+
+    async def version(self, **metadata: str | list[str]) -> list[str]:
+        """Names of the nodes that answer `Version`, as the answers are marked."""
+        answer = machine_pb2.VersionResponse.FromString(await self.call(VERSION, **metadata))
+        return [message.metadata.hostname for message in answer.messages]
+
+    async def refusal(
+        self, method: str = VERSION, message: bytes = b"", **metadata: str | list[str]
+    ) -> tuple[grpc.StatusCode, str]:
+        """Code and text of a call that is not made."""
+        try:
+            await self.call(method, message, **metadata)
+        except grpc.aio.AioRpcError as error:
+            return error.code(), error.details() or ""
+        raise AssertionError("the call was answered")
+
+    @contextlib.asynccontextmanager
+    async def stream(self, method: str, message: bytes = b"", **metadata: str | list[str]) -> AsyncIterator[Any]:
+        """A call under way; it is cancelled at the end of the block."""
+        told = {key: [value] if isinstance(value, str) else value for key, value in metadata.items()}
+        told = self.signed(method, {"runtime": ["Talos"], **told})
+        async with self.tenant.channel() as channel:
+            call = channel.unary_stream(method)(message, metadata=pairs(told), timeout=PATIENCE)
+            try:
+                yield call
+            finally:
+                call.cancel()
+
+
+def pairs(metadata: dict[str, list[str]]) -> tuple[tuple[str, str], ...]:
+    """Metadata as grpcio takes it."""
+    return tuple((key, value) for key, values in metadata.items() for value in values)
+
+
+async def ended(call: Any) -> tuple[grpc.StatusCode, str]:
+    """How a stream under way ends, whatever it says before."""
+    async with asyncio.timeout(PATIENCE):
+        try:
+            async for _ in call:
+                pass
+        except grpc.aio.AioRpcError as error:
+            return error.code(), error.details() or ""
+    return await call.code(), await call.details()
