@@ -13,6 +13,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from apps.accounts.key_adapters import Keys
 from apps.clusters.adapters import ClusterTrust, authorities_of, credentials_of
 from apps.gateways import metrics
 from apps.gateways.agents import Agents
@@ -90,7 +91,7 @@ async def run(settings: Settings) -> None:
         dialing.dial, directory, batcher, credentials_of, lambda known: monitor.up(known), agents.failed
     )
     balancers = Balancers(engine, dialing.dial)
-    proxies = Proxies(dialing.dial)
+    proxies, keys = Proxies(dialing.dial), Keys()
     holding = Holding(roster, directory, sessions, batcher, engine, lambda: links, balancers.look, agents.link_changed)
 
     def refused(known: Known) -> None:
@@ -115,6 +116,8 @@ async def run(settings: Settings) -> None:
             balancers.look()
         elif change.kind == "authority":
             authorities.look()
+        elif change.kind == "access-key":
+            keys.heard(change.id, change.organisation)
 
     def others_changed() -> None:
         holding.look_for_orphans()
@@ -127,6 +130,7 @@ async def run(settings: Settings) -> None:
         agents.check()
         authorities.look()
         proxies.missed()
+        keys.server.wake()
 
     monitor = Monitor(
         roster.name,
@@ -148,7 +152,7 @@ async def run(settings: Settings) -> None:
         trust=ClusterTrust(),
         endpoint=settings.wireguard_endpoint,
         socket=settings.run / "grpc.sock",
-        services=[agents.server.add_to, proxies.talos.add_to],
+        services=[agents.server.add_to, keys.add_to, proxies.talos.add_to],
     )
     public = PublicPort(
         lambda: tls_context(settings),

@@ -14,6 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from apps.api.registry import watched
 from apps.dashboard.consumers import KINDS
+from nodeagent.authservice import AuthServer
 from nodeagent.siderolink import server as siderolink
 from nodeagent.tunnel.server import AgentServer
 from omni.websockets import websocket_urls
@@ -68,7 +69,7 @@ async def grpc_methods() -> set[str]:
             trust=mock.Mock(),
             endpoint="192.0.2.1:1",
             socket=Path(folder) / "grpc",
-            services=[AgentServer(mock.Mock()).add_to],
+            services=[AgentServer(mock.Mock()).add_to, AuthServer(mock.Mock(), "").add_to],
         )
         await server.start()
     return {f"GRPC {method}" for method in recorder.methods}
