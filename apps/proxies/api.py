@@ -16,8 +16,10 @@ from apps.api.me import caller
 from apps.api.routing import TenantRouter
 from apps.clusters.models import Cluster
 from apps.proxies import actions, kubeconfigs
+from apps.proxies.api_talos import TalosconfigViewSet
 
 router = TenantRouter()
+router.resource("talosconfig")(TalosconfigViewSet)
 
 DAY = 24 * 3600
 

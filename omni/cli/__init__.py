@@ -28,6 +28,8 @@ COMMANDS = {  # name: where it is
     "logs": "omni.cli.history:logs",
     "clusters": "omni.cli.clusters:clusters",
     "cluster": "omni.cli.templates:cluster",
+    "kubeconfig": "omni.cli.kube:kubeconfig",
+    "kube-token": "omni.cli.kube:kube_token",
     "machineclasses": "omni.cli.classes:machineclasses",
     "jointokens": "omni.cli.tokens:jointokens",
     "members": "omni.cli.members:members",

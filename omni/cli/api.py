@@ -19,7 +19,7 @@ class Api:
     """Calls below `/api/v1`. Every failure is a ClickException with the server's own words."""
 
     def __init__(self, url: str, token: str, ca: str = "", organisation: str = "", timeout: float = TIMEOUT) -> None:
-        self.url, self.organisation = url.rstrip("/"), organisation
+        self.url, self.organisation, self.ca = url.rstrip("/"), organisation, ca
         try:
             verify: ssl.SSLContext | bool = ssl.create_default_context(cadata=ca) if ca else True
         except (ssl.SSLError, ValueError):
