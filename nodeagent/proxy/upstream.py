@@ -138,7 +138,7 @@ def broken_off(node: str, failed: RpcError) -> Status:
     if failed.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Status(failed.code, f"node {node} has not answered in the time that the caller gave it")
     if failed.cause is None:
-        return Status(failed.code, f"node {node} broke the call off: {failed.details}")
+        return Status(failed.code, f"the call to node {node} broke off: {failed.details}")
     return Status(
         grpc.StatusCode.UNAVAILABLE,
         f"the connection to node {node} broke: {failed.details}. Whether the call took effect is not known; see "

@@ -9,15 +9,12 @@ from typing import Any
 
 import grpc
 
-from nodeagent import tls
 from nodeagent.dial import Stream
 from nodeagent.proxy.ports import Call, Passage, Refused, Target
 from nodeagent.proxy.server import TalosProxy
 from nodeagent.sockets import new_socket_path
 from nodeagent.tls import Credentials
 from talos import pki
-from talos.pem import CertKey
-from tests.nodeagent.fakenode import maintenance_identity
 from tests.nodeagent.simulator.bench import bundle
 
 LIMIT = 32 * 1024 * 1024
@@ -118,43 +115,3 @@ async def lab() -> AsyncIterator[Lab]:
 def at(*nodes: str, style: str = "node", **more: str) -> list[tuple[str, str]]:
     """Metadata of a call to these nodes."""
     return [("runtime", "Talos"), *((style, node) for node in nodes), *more.items()]
-
-
-@contextlib.asynccontextmanager
-async def behind_tls(
-    *servicers: Callable[[grpc.aio.Server], None], identity: CertKey | None = None
-) -> AsyncIterator[Callable[[], Awaitable[Stream]]]:
-    """A machine in maintenance mode made of grpcio services; the way to it."""
-    path = new_socket_path()
-    server = grpc.aio.server(options=MESSAGES)
-    for add in servicers:
-        add(server)
-    server.add_insecure_port(f"unix:{path}")
-    await server.start()
-    context = tls.server_context(identity or maintenance_identity())
-    carried: set[asyncio.Task[None]] = set()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        carried.add(task)
-        stream = tls.TlsStream(reader, writer, context, server_side=True)
-        try:
-            await stream.handshake()
-            await tls.relay(await asyncio.open_unix_connection(str(path)), stream)
-        except OSError:
-            writer.close()
-        except asyncio.CancelledError:
-            writer.transport.abort()
-        finally:
-            carried.discard(task)
-
-    front = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield lambda: asyncio.open_connection(*front.sockets[0].getsockname())
-    finally:
-        front.close()
-        for task in carried:
-            task.cancel()
-        await server.stop(None)
-        path.unlink(missing_ok=True)
