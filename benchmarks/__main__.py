@@ -18,7 +18,8 @@ from benchmarks.processes import CORES
 from benchmarks.rows import Row, table
 
 NAMES = (
-    "join", "memory", "idle", "change", "restart", "clusters", "calls", "links", "wireguard", "configs", "pages",
+    "join", "memory", "idle", "change", "restart", "clusters", "calls", "links", "wireguard", "configs", "access",
+    "pages",
 )  # fmt: skip
 """In the order they run: the first ones make servers that later ones go on with."""
 
