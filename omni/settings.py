@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "channels",
     "rest_framework",
     "django_filters",
@@ -116,6 +117,28 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/5m/key",  # by address and email; second factors by person
+    "reauthenticate": "10/m/user",
+    "change_password": "5/m/user",
+    "sign_in_link": "20/m/ip",  # of links that are guessed
+}
+
+MFA_ADAPTER = "apps.accounts.adapter.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # no mail is sent; who holds an account is decided by its first link
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_FORMS = {
+    "authenticate": "apps.accounts.factor_views.CodeForm",
+    "reauthenticate": "apps.accounts.factor_views.ConfirmForm",
+}
+MFA_TOTP_TOLERANCE = 1  # clocks that are half a minute apart
+
+# What rate limits count, and one-time codes that were used: seen by every web process
+
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "accounts_cache"}}
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True  # browsers take these over plain HTTP from loopback only

@@ -1,11 +1,10 @@
-"""Changing who may act: organisations, members, tokens, sign-in links. Each checks, writes and audits."""
+"""Changing who may act: organisations, members, tokens. Each checks, writes and audits."""
 
 import contextlib
-import hashlib
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,19 +15,18 @@ from django.utils import timezone
 
 from apps.access.actor import ROLES, Actor, system
 from apps.access.check import allowed, check
-from apps.accounts.models import AccessKey, ApiToken, Membership, ServiceAccount, SignInLink, User
+from apps.accounts.credentials import revoke_all_of, token_hash
+from apps.accounts.links import end_invitation, make_invitation
+from apps.accounts.models import AccessKey, ApiToken, Membership, ServiceAccount, User
 from apps.accounts.states import claimed
 from apps.audit.actions import record
 from apps.reconcile.outbox import changed
 from apps.tenants import lookups
 from apps.tenants.ids import uuid7
 from apps.tenants.models import Organisation
-from apps.tenants.rls import ask
 from apps.tenants.scope import tenant_scope
 
 TOKEN_PREFIX = "omni_"  # noqa: S105 (so that scanners recognise one that leaked)
-SIGN_IN_LINK_LIFE = timedelta(hours=1)
-INVITATION_LIFE = timedelta(days=7)
 _FIRST_RUN_LOCK = 0x66697273
 _TOKEN_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 
@@ -43,10 +41,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Invited:
-    """A new member; with the path of a one-time sign-in link if the account is new too."""
+    """Somebody invited, and the path of the link that lets them in."""
 
     membership: Membership
-    sign_in_path: str | None
+    sign_in_path: str
 
 
 def create_organisation(name: str, slug: str, owner: User, made_by: str = "first run") -> Organisation:
@@ -92,39 +90,35 @@ def first_owner_of(organisation_id: UUID) -> User:
 
 
 def add_member(actor: Actor, email: str, role: str) -> Invited:
-    """Give a person a role. Raises `Denied`, `ValidationError`. Nobody gives a role above their own.
+    """Invite a person: they have the role from when they open the link. Raises `Denied`, `ValidationError`.
 
-    Only an account that nobody has used and that is in no organisation gets a sign-in link: for another one it would
-    let its inviter take it over.
+    Nobody gives a role above their own.
     """
     check(actor, "member.invite", email)
     check_role(actor, role)
     user = _account(email)
-    if Membership.objects.filter(user=user).exists():
-        raise ValidationError({"email": f"{user.email} is a member already; change the role instead"})
-    path = _invite(user) if not claimed(user) and not _places(user) else None
-    membership = Membership.new(user=user, role=role)
+    if there := Membership.everybody.filter(user=user).first():
+        was = "a member" if there.accepted_at else "invited"
+        raise ValidationError({"email": f"{user.email} is {was} already; change the role instead"})
+    membership = Membership.new(user=user, role=role, accepted_at=None)
     record(actor, "member.invite", "member", membership.id, user.email, role=role)
     changed("member", membership.id, actor.organisation_id)
-    return Invited(membership, path)
+    return Invited(membership, make_invitation(membership))
 
 
 def renew_invitation(actor: Actor, membership: Membership) -> str:
-    """The path of a new one-time sign-in link for a member who never signed in; links given before end.
+    """The path of a new link for somebody who did not come yet; the one given before ends.
 
-    Raises `Denied`, and `ValidationError` for an account that is not only ours to give away.
+    Raises `Denied`, `ValidationError`.
     """
     user = User.objects.select_for_update().get(id=membership.user_id)
     check(actor, "member.invite", user.email)
     check_role(actor, membership.role)
-    if claimed(user):
-        raise ValidationError(f"{user.email} has signed in already and needs no link")
-    if len(_places(user)) > 1:
-        raise ValidationError(f"{user.email} is awaited elsewhere too; they sign in with the link they got first")
-    path = _invite(user)
+    if membership.accepted_at is not None and claimed(user):
+        raise ValidationError(f"{user.email} is a member already and needs no link")
     record(actor, "member.invite", "member", membership.id, user.email, role=membership.role, again=True)
     changed("member", membership.id, actor.organisation_id)
-    return path
+    return make_invitation(membership)
 
 
 def update_member(actor: Actor, membership: Membership, role: str) -> None:
@@ -141,17 +135,15 @@ def update_member(actor: Actor, membership: Membership, role: str) -> None:
 
 
 def remove_member(actor: Actor, membership: Membership) -> None:
-    """End a membership, and with it every token of that person here. Raises `Denied`, `ValidationError`."""
+    """End a membership, with every token and access key of that person here. Raises `Denied`, `ValidationError`."""
     check(actor, "member.remove", membership.user.email)
     check_role(actor, membership.role)
     keep_an_owner(membership)
-    ApiToken.objects.filter(user=membership.user, revoked_at=None).update(revoked_at=timezone.now())
+    revoke_all_of(membership.user, actor.organisation_id)
     record(actor, "member.remove", "member", membership.id, membership.user.email, role=membership.role)
     changed("member", membership.id, actor.organisation_id)
-    user = membership.user
+    end_invitation(membership)
     membership.delete()
-    if not claimed(user) and not _places(user):
-        SignInLink.objects.filter(user=user, used_at=None).delete()  # an invitation that is taken back opens nothing
 
 
 def create_api_token(actor: Actor, user: User, name: str, role: str, expires_at: datetime | None = None) -> Shown:
@@ -192,35 +184,6 @@ def revoke_api_token(actor: Actor, row: ApiToken) -> None:
         changed("api-token", row.id, actor.organisation_id)
 
 
-def make_sign_in_link(user: User, life: timedelta = SIGN_IN_LINK_LIFE) -> str:
-    """The path of a link that signs `user` in once, within `life`. Whoever calls this answers for who gets it."""
-    secret = secrets.token_urlsafe(32)
-    SignInLink.objects.create(token_hash=token_hash(secret), user=user, expires_at=timezone.now() + life)
-    return f"/accounts/link/{secret}"
-
-
-def use_sign_in_link(secret: str) -> User:
-    """The person of an unused link, which is used up by this. Raises `ValidationError`."""
-    used = SignInLink.objects.filter(
-        token_hash=token_hash(secret), used_at=None, expires_at__gt=timezone.now(), user__is_active=True
-    ).update(used_at=timezone.now())
-    if not used:
-        raise ValidationError("this link was used already or is too old; ask for a new one")
-    return SignInLink.objects.select_related("user").get(token_hash=token_hash(secret)).user
-
-
-def sign_in_link_works(secret: str) -> bool:
-    """Whether `use_sign_in_link` would accept it now."""
-    return SignInLink.objects.filter(
-        token_hash=token_hash(secret), used_at=None, expires_at__gt=timezone.now(), user__is_active=True
-    ).exists()
-
-
-def token_hash(secret: str) -> bytes:
-    """What is stored of a token: 32 random bytes need no slow hash."""
-    return hashlib.sha256(secret.encode()).digest()
-
-
 def _account(email: str) -> User:
     """The account with this address, locked; made when there is none. Raises `ValidationError`."""
     try:
@@ -236,17 +199,6 @@ def _account(email: str) -> User:
     return user
 
 
-def _invite(user: User) -> str:
-    """A sign-in link for a new account; the only one that works."""
-    SignInLink.objects.filter(user=user, used_at=None).delete()
-    return make_sign_in_link(user, INVITATION_LIFE)
-
-
-def _places(user: User) -> list[Any]:
-    """The organisations that a person belongs to."""
-    return ask("memberships_of", user.id)
-
-
 def check_role(actor: Actor, role: str) -> None:
     """Raise `ValidationError` unless `actor` may give, change and take this role: nobody one above their own."""
     if role not in ROLES:
@@ -258,5 +210,5 @@ def check_role(actor: Actor, role: str) -> None:
 def keep_an_owner(membership: Membership) -> None:
     """Raise `ValidationError` for the last owner of the organisation; of two who go at once, one stays."""
     owners = Membership.objects.select_for_update().filter(role="owner")
-    if membership.role == "owner" and len(owners) == 1:
+    if membership.role == "owner" and membership.accepted_at and len(owners) == 1:
         raise ValidationError(f"{membership.user.email} is the last owner; make somebody else an owner first")

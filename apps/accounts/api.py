@@ -31,7 +31,7 @@ class MemberSerializer(serializers.ModelSerializer[Membership]):
     state = serializers.SerializerMethodField()
     last_sign_in_at = serializers.DateTimeField(source="user.last_login", read_only=True)
     invited_until = serializers.DateTimeField(
-        read_only=True, default=None, help_text="When the sign-in link of somebody who never signed in ends."
+        read_only=True, default=None, help_text="When the link of somebody who did not come yet ends."
     )
     tokens = serializers.IntegerField(read_only=True, default=0, help_text="Usable API tokens that act for them here.")
 
@@ -52,9 +52,7 @@ class InvitationSerializer(serializers.Serializer[Any]):
 
 class InvitedSerializer(serializers.Serializer[Any]):
     member = MemberSerializer()
-    sign_in_path = serializers.CharField(
-        allow_null=True, help_text="One-time sign-in link of an account made by this; shown once."
-    )
+    sign_in_path = serializers.CharField(help_text="Path of the one-time link that lets them in; shown once.")
 
 
 @router.resource("members")
@@ -82,7 +80,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantView
 
     @extend_schema(request=InvitationSerializer, responses={201: InvitedSerializer})
     def create(self, request: TenantRequest, slug: str) -> Response:
-        """Give somebody a role. For an address without an account, one is made, with a one-time link to sign in."""
+        """Invite somebody: they have the role from when they open the link. An account is made where there is none."""
         given = InvitationSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         invited = actions.add_member(request.actor, given.validated_data["email"], given.validated_data["role"])
@@ -93,7 +91,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantView
     @extend_schema(request=None, responses=InvitedSerializer)
     @action(detail=True, methods=["post"])
     def link(self, request: TenantRequest, slug: str, id: str) -> Response:
-        """A new one-time sign-in link for a member who never signed in; the one given before ends."""
+        """A new one-time link for somebody who did not come yet; the one given before ends."""
         path = actions.renew_invitation(request.actor, self.get_object())
         return Response(InvitedSerializer({"member": queries.members().get(id=id), "sign_in_path": path}).data)
 
@@ -106,7 +104,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantView
         return Response(self.get_serializer(membership).data)
 
     def destroy(self, request: TenantRequest, slug: str, id: str) -> Response:
-        """End a membership and revoke that person's API tokens here."""
+        """End a membership and revoke that person's API tokens and access keys here."""
         actions.remove_member(request.actor, self.get_object())
         return Response(status=status.HTTP_204_NO_CONTENT)
 

@@ -6,4 +6,4 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
-        from apps.accounts import sessions  # noqa: F401 (listens for sign-ins)
+        from apps.accounts import factors, sessions  # noqa: F401 (they listen for sign-ins and changes)

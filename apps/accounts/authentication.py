@@ -7,6 +7,7 @@ from rest_framework.request import Request
 
 from apps.accounts.identity import Identity, from_token
 from apps.accounts.models import User
+from apps.accounts.sessions import note_seen
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -32,6 +33,7 @@ class BrowserAuthentication(SessionAuthentication):
         found = super().authenticate(request)
         if found is None or not isinstance(found[0], User):
             return None
+        note_seen(request.session.session_key)
         return found[0], Identity(found[0])
 
 
@@ -42,5 +44,8 @@ def bearer(header: str) -> str | None:
 
 
 def session_identity(request: HttpRequest) -> Identity | None:
-    """The signed-in person of a page's request."""
-    return Identity(request.user) if isinstance(request.user, User) and request.user.is_active else None
+    """The signed-in person of a page's request. Notes that the session was used."""
+    if not isinstance(request.user, User) or not request.user.is_active:
+        return None
+    note_seen(request.session.session_key)
+    return Identity(request.user)

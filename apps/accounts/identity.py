@@ -18,7 +18,7 @@ from django.utils.crypto import constant_time_compare
 from apps.access.actor import ROLES, Actor
 from apps.access.models import rules
 from apps.access.policy import Rule
-from apps.accounts.actions import token_hash
+from apps.accounts.credentials import has_second_factor, token_hash
 from apps.accounts.models import AccessKey, ApiToken, Membership, ServiceAccount, User
 from apps.tenants import lookups
 from apps.tenants.models import Organisation
@@ -50,6 +50,12 @@ class Place:
     slug: str
     name: str
     role: str
+    second_factor: bool = False  # whether its members need one to act in a browser
+
+
+def lacks_second_factor(identity: Identity, place: Place) -> bool:
+    """Whether all that keeps a person out of an organisation of theirs is a second factor to set up."""
+    return place.second_factor and identity.user is not None and not has_second_factor(identity.user)
 
 
 def from_token(secret: str) -> Identity | None:
@@ -109,7 +115,8 @@ def actor_in(identity: Identity, organisation_id: UUID, request_id: str, source:
     """What this identity is in an organisation now, or None if it has no place there.
 
     A credential acts in its own organisation only, with the lesser of its role and its holder's. A session that granted
-    an access key and was ended has ended the key.
+    an access key and was ended has ended the key. A person in a browser has no place where a second factor is asked
+    for, until they have one.
     """
     credential = identity.token or identity.key
     if credential and credential.organisation_id != organisation_id:
@@ -128,7 +135,9 @@ def actor_in(identity: Identity, organisation_id: UUID, request_id: str, source:
             holder = ServiceAccount.objects.filter(id=identity.service_account.id).first()
         else:
             members = Membership.objects.filter(user=identity.user, user__is_active=True)
-            holder = members.select_related("user").first()
+            holder = members.select_related("user", "organisation").first()
+            if holder and not credential and holder.organisation.second_factor_required:
+                holder = holder if has_second_factor(holder.user) else None
         return _acting(holder, credential, rules(), request_id, source) if holder else None
 
 

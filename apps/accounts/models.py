@@ -4,9 +4,10 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
+from django.utils import timezone
 
 from apps.tenants.ids import uuid7
-from apps.tenants.models import TenantModel
+from apps.tenants.models import ScopedManager, TenantModel, TenantQuerySet
 
 ROLE_CHOICES = [("owner", "Owner"), ("admin", "Admin"), ("operator", "Operator"), ("reader", "Reader")]
 
@@ -38,12 +39,23 @@ class User(AbstractBaseUser):
         return self.name or self.email
 
 
+class AcceptedManager(ScopedManager):
+    """The members of the organisation in scope: whoever did not take their invitation up is none."""
+
+    def get_queryset(self) -> TenantQuerySet:
+        return super().get_queryset().exclude(accepted_at=None)
+
+
 class Membership(TenantModel):
-    """A person's role in one organisation."""
+    """A person's role in one organisation, from when they opened the organisation's link: an invitation until then."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     role = models.CharField(max_length=10, choices=ROLE_CHOICES)
     created_at = models.DateTimeField(auto_now_add=True)
+    accepted_at = models.DateTimeField(null=True, default=timezone.now)  # null: invited
+
+    objects: ClassVar[AcceptedManager] = AcceptedManager()
+    everybody: ClassVar[ScopedManager] = ScopedManager()  # the invited too
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation", "user"], name="membership_once")]
@@ -161,12 +173,18 @@ class GrantRequest(models.Model):
 
 
 class SignInLink(models.Model):
-    """A one-time link that signs a person in: the first owner's way into an installation without a password."""
+    """A one-time link: the first owner's way into an installation without a password, or an invitation.
+
+    An invitation lets its person into the organisation of the membership, and signs them in only while nobody has
+    used their account.
+    """
 
     token_hash = models.BinaryField(primary_key=True, max_length=32)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
+    organisation_id = models.UUIDField(null=True)  # of an invitation
+    membership_id = models.UUIDField(null=True)
 
 
 class BrowserSession(models.Model):
@@ -177,3 +195,4 @@ class BrowserSession(models.Model):
     source = models.CharField(max_length=64)  # address it signed in from
     browser = models.CharField(max_length=60)
     signed_in_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField(null=True)

@@ -1,17 +1,33 @@
 """What people change of themselves: their name, another organisation of theirs, their place in one."""
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 
 from apps.access.actor import Actor
 from apps.access.check import check
 from apps.accounts.actions import create_organisation, keep_an_owner
-from apps.accounts.models import ApiToken, Membership, User
+from apps.accounts.credentials import revoke_all_of
+from apps.accounts.models import Membership, User
 from apps.audit.actions import record
 from apps.reconcile.outbox import changed
 from apps.tenants.models import Organisation
+from apps.tenants.rls import ask
+from apps.tenants.scope import tenant_scope
 
 LONGEST_NAME = 120
+
+
+def record_own(user: User, verb: str, request_id: str = "", source: str = "", **details: Any) -> None:
+    """Add to the audit of each of a person's organisations what was done to their own account.
+
+    Call it outside any organisation's scope.
+    """
+    for place in ask("memberships_of", user.id):
+        organisation_id = place[0]
+        with tenant_scope(organisation_id):
+            actor = Actor("user", str(user.id), str(user), organisation_id, None, request_id, source)
+            record(actor, verb, "account", user.id, user.email, **details)
 
 
 def rename_person(user: User, name: str) -> None:
@@ -30,11 +46,14 @@ def open_organisation(actor: Actor, owner: User, name: str, slug: str) -> Organi
 
 
 def leave(actor: Actor) -> None:
-    """End one's own membership, and one's API tokens here with it. Raises `Denied`; the last owner cannot leave."""
+    """End one's own membership, and one's API tokens and access keys here with it.
+
+    Raises `Denied`, and `ValidationError` for the last owner.
+    """
     check(actor, "organisation.leave")
     membership = Membership.objects.select_related("user").get(user_id=actor.id)
     keep_an_owner(membership)
-    ApiToken.objects.filter(user_id=actor.id, revoked_at=None).update(revoked_at=timezone.now())
+    revoke_all_of(membership.user, actor.organisation_id)
     record(actor, "organisation.leave", "member", membership.id, membership.user.email, role=membership.role)
     changed("member", membership.id, actor.organisation_id)
     membership.delete()

@@ -31,11 +31,11 @@ VIEWS = ("living", "soon", "unused", "ended")
 
 
 def members() -> QuerySet[Membership]:
-    """The members of the organisation in scope, each with its person, `invited_until` (the end of their unused sign-in
-    link) and `tokens` (how many usable API tokens they have here)."""
-    links = SignInLink.objects.filter(user=OuterRef("user"), used_at=None).order_by("-expires_at")
+    """The members of the organisation in scope and those invited, each with its person, `invited_until` (the end of
+    their unused link) and `tokens` (how many usable API tokens they have here)."""
+    links = SignInLink.objects.filter(membership_id=OuterRef("id"), used_at=None).order_by("-expires_at")
     tokens = ApiToken.objects.filter(user=OuterRef("user")).filter(_living()).order_by()
-    return Membership.objects.select_related("user").annotate(
+    return Membership.everybody.select_related("user").annotate(
         invited_until=Subquery(links.values("expires_at")[:1]), tokens=_count(tokens.values("user"))
     )
 

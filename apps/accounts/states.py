@@ -15,14 +15,14 @@ def claimed(user: User) -> bool:
 
 
 def member_state(member: Membership, invited_until: datetime | None, now: datetime) -> Shown:
-    """Whether a member can act here. `invited_until` is the end of their unused sign-in link, if there is one."""
+    """Whether a member can act here. `invited_until` is the end of their unused link, if there is one."""
     if not member.user.is_active:
         return Shown("off", "Blocked", "This account may not sign in.")
-    if claimed(member.user):
+    if member.accepted_at is not None and claimed(member.user):
         return Shown("ok", "Active", "They have signed in and act with this role.")
     if invited_until is not None and invited_until > now:
-        return Shown("ask", "Invited", "Their sign-in link was not used yet.")
-    return Shown("warn", "Link over", "They never signed in, and their sign-in link works no more. Make a new one.")
+        return Shown("ask", "Invited", "They did not open their link yet, and may do nothing here before.")
+    return Shown("warn", "Link over", "They did not come, and their link works no more. Make a new one.")
 
 
 def access_key_state(key: AccessKey, now: datetime) -> Shown:

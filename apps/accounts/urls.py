@@ -5,7 +5,7 @@ under another's address for an invitation.
 """
 
 from allauth.account import views as allauth
-from django.urls import path
+from django.urls import include, path
 
 from apps.accounts import views
 
@@ -21,4 +21,5 @@ urlpatterns = [
     path("accounts/reauthenticate/", allauth.reauthenticate, name="account_reauthenticate"),
     path("accounts/password/set/", allauth.password_set, name="account_set_password"),
     path("accounts/password/change/", allauth.password_change, name="account_change_password"),
+    path("accounts/second-factor/", include("apps.accounts.factor_urls")),
 ]

@@ -1,19 +1,21 @@
 """Pages before an organisation is known: home, first run, one-time sign-in links."""
 
+from allauth.account.internal.flows.login import perform_login
+from allauth.account.models import Login
+from allauth.core.internal import ratelimit
 from django.conf import settings
-from django.contrib.auth import login
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
-from apps.accounts import actions
+from apps.accounts import actions, links
 from apps.accounts.authentication import session_identity
 from apps.accounts.first_run import is_first_run_token
 from apps.accounts.forms import FirstRunForm
-from apps.accounts.identity import places_of
-from apps.accounts.models import User
+from apps.accounts.identity import places_of, source_of
 from apps.tenants import lookups
 
 
@@ -53,25 +55,29 @@ def first_run(request: HttpRequest, token: str) -> HttpResponse:
         except ValidationError as error:
             form.add_error(None, error)
         else:
-            _sign_in(request, user)
-            return redirect("home")
+            return perform_login(request, Login(user=user, redirect_url=reverse("home")))
     return render(request, "accounts/first_run.html", {"form": form})
 
 
 @never_cache
 @require_http_methods(["GET", "POST"])
 def sign_in_link(request: HttpRequest, secret: str) -> HttpResponse:
-    """Sign in by a one-time link. Opening it asks first, so that a preview of the address does not use it up."""
-    if request.method == "GET":
-        works = actions.sign_in_link_works(secret)
-        return render(request, "accounts/sign_in_link.html", {"works": works}, status=200 if works else 410)
+    """Come in by a one-time link. Opening it asks first, so that a preview of the address does not use it up."""
+    if not ratelimit.consume(request, app="allauth.account", action="sign_in_link", limit_get=True):
+        return render(request, "429.html", status=429)
+    opened = links.open_link(secret)
+    if opened is None:
+        return render(request, "accounts/sign_in_link.html", {"opened": None}, status=410)
+    identity = session_identity(request)
+    by = identity.user if identity else None
+    mine = opened.signs_in or by == opened.user
+    if request.method == "GET" or not mine:
+        return render(request, "accounts/sign_in_link.html", {"opened": opened, "mine": mine})
     try:
-        user = actions.use_sign_in_link(secret)
+        user = links.take_link(secret, by, getattr(request, "request_id", ""), source_of(request.META))
     except ValidationError:
-        return render(request, "accounts/sign_in_link.html", {"works": False}, status=410)
-    _sign_in(request, user)
-    return redirect("home" if user.has_usable_password() else "account_set_password")
-
-
-def _sign_in(request: HttpRequest, user: User) -> None:
-    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+        return render(request, "accounts/sign_in_link.html", {"opened": None}, status=410)
+    if not opened.signs_in:
+        return redirect("home")
+    there = "home" if user.has_usable_password() else "account_set_password"
+    return perform_login(request, Login(user=user, redirect_url=reverse(there)))  # asks for a second factor, if any

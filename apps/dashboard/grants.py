@@ -15,7 +15,7 @@ from apps.access.actor import Actor
 from apps.access.check import Denied
 from apps.accounts import grants
 from apps.accounts.authentication import session_identity
-from apps.accounts.identity import Place, actor_in, new_request_id, places_of, source_of
+from apps.accounts.identity import Place, actor_in, lacks_second_factor, new_request_id, places_of, source_of
 from apps.accounts.models import GrantRequest, User
 from apps.tenants.scope import tenant_scope
 
@@ -52,7 +52,7 @@ def grant_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
         return render(request, "grants/choose.html", {"grant": wanted, "places": places})
     actor = actor_in(identity, place.organisation_id, new_request_id(), source_of(request.META))
     if actor is None:
-        return redirect("home")
+        return redirect("mfa_index" if lacks_second_factor(identity, place) else "home")
     if request.method == "POST":
         return _grant(request, actor, identity.user, wanted, place)
     return _show(request, actor, wanted, place, len(places) > 1)

@@ -18,7 +18,7 @@ from django.utils import timezone
 from apps.access.actor import ROLES
 from apps.access.check import allowed
 from apps.access.verbs import VERBS
-from apps.accounts import actions, queries, states
+from apps.accounts import actions, links, queries, states
 from apps.accounts.models import ApiToken, Membership, ServiceAccount, User
 from apps.api.idempotency import LONGEST_KEY, done_once
 from apps.api.problems import Conflict
@@ -89,7 +89,7 @@ def tabs(request: PageRequest) -> dict[str, Any]:
     """What the tabs of these pages count."""
     sees_join = allowed(request.actor, "join-token.list")
     return {
-        "people": Membership.objects.count(),
+        "people": Membership.everybody.count(),
         "accounts": ServiceAccount.objects.count(),
         "tokens": queries.view_of_api_tokens(queries.api_tokens(request.actor), "living").count(),
         "join_tokens": JoinToken.objects.filter(revoked_at=None).count() if sees_join else None,
@@ -133,7 +133,7 @@ def _member_rows(request: PageRequest, members: Iterable[Any]) -> list[MemberRow
         kept = "" if may else "only admins change roles"
         if may and member.role not in below:
             kept = f"only an owner changes an {member.role}"
-        elif may and member.role == "owner" and last_owner:
+        elif may and member.role == "owner" and member.accepted_at and last_owner:
             kept = "the last owner stays"
         until = member.invited_until
         rows.append(
@@ -141,7 +141,7 @@ def _member_rows(request: PageRequest, members: Iterable[Any]) -> list[MemberRow
                 member=member,
                 state=states.member_state(member, until, now),
                 me=str(member.user_id) == actor.id,
-                invited=member.user.is_active and not states.claimed(member.user),
+                invited=member.user.is_active and not (member.accepted_at and states.claimed(member.user)),
                 kept=kept,
             )
         )
@@ -210,7 +210,7 @@ def member_row(request: PageRequest, member_id: str) -> HttpResponse:
 @page("member.list")
 def member_count(request: PageRequest) -> HttpResponse:
     """How many members there are, beside what the page shows, for a live swap."""
-    return _count(request, Membership.objects.count(), "member", "member:*")
+    return _count(request, Membership.everybody.count(), "member", "member:*")
 
 
 def _count(request: PageRequest, total: int, noun: str, topics: str) -> HttpResponse:
@@ -220,7 +220,7 @@ def _count(request: PageRequest, total: int, noun: str, topics: str) -> HttpResp
 
 @page("member.invite")
 def member_invite(request: PageRequest) -> HttpResponse:
-    """Give somebody a role; for a new account show its sign-in link, once."""
+    """Invite somebody, and show the link for them, once."""
     if request.method != "POST":
         return redirect("members", request.organisation.slug)
     email, role = request.POST.get("email", "").strip(), request.POST.get("role", "")
@@ -229,15 +229,12 @@ def member_invite(request: PageRequest) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
         return redirect("members", request.organisation.slug)
-    if path is None:
-        messages.success(request, f"{email} has an account already and is {role} now. They sign in as they always do.")
-        return redirect("members", request.organisation.slug)
     return _members(request, _link(path, email))
 
 
 @page("member.invite")
 def member_link(request: PageRequest, member_id: str) -> HttpResponse:
-    """A new sign-in link for somebody who never signed in, shown once."""
+    """A new link for somebody who did not come yet, shown once."""
     member = _member(member_id)
     if request.method != "POST":
         return redirect("members", request.organisation.slug)
@@ -250,11 +247,11 @@ def member_link(request: PageRequest, member_id: str) -> HttpResponse:
 
 
 def _link(path: str, email: str) -> Secret:
-    until = timezone.localtime(timezone.now() + actions.INVITATION_LIFE).strftime("%-d %b %H:%M %Z")
+    until = timezone.localtime(timezone.now() + links.INVITATION_LIFE).strftime("%-d %b %H:%M %Z")
     return Secret(
-        title=f"Sign-in link for {email}",
+        title=f"Link for {email}",
         text=f"{settings.CONFIG.public_url}{path}",
-        sentence=f"It is shown this once, signs in once, and works until {until}. Send it where only they read."
+        sentence=f"It is shown this once, lets them in once, and works until {until}. Send it where only they read."
         " Lost it? Make a new one; this one ends then.",
     )
 

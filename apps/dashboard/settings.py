@@ -1,4 +1,4 @@
-"""Settings: of the organisation, and of the person who looks."""
+"""Settings of the organisation."""
 
 from typing import Any
 
@@ -9,12 +9,13 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
-from apps.accounts import people, sessions
-from apps.accounts.models import ApiToken, Membership, User
+from apps.accounts import people
+from apps.accounts.credentials import has_second_factor
+from apps.accounts.models import Membership, User
 from apps.dashboard.page import PageRequest, page, show
 from apps.machines.joinpage import machine_api_url
 from apps.machines.models import JoinToken
-from apps.tenants.actions import rename_organisation
+from apps.tenants.actions import rename_organisation, require_second_factor
 from apps.tenants.models import Organisation
 
 
@@ -37,7 +38,20 @@ def organisation_rename(request: PageRequest) -> HttpResponse:
     """Give the organisation another name."""
     row = Organisation.objects.get(id=request.organisation.organisation_id)
     name = request.POST.get("name", "")
-    _told(request, lambda: rename_organisation(request.actor, row, name), "The name is changed.")
+    told(request, lambda: rename_organisation(request.actor, row, name), "The name is changed.")
+    return redirect("settings", request.organisation.slug)
+
+
+@require_POST
+@page("organisation.update")
+def organisation_second_factor(request: PageRequest) -> HttpResponse:
+    """Ask members for a second factor, or no more."""
+    row = Organisation.objects.get(id=request.organisation.organisation_id)
+    wanted = request.POST.get("required") == "yes"
+    done = "Members need a second factor from now on." if wanted else "Members need no second factor any more."
+    told(
+        request, lambda: require_second_factor(request.actor, row, wanted, has_second_factor(signed_in(request))), done
+    )
     return redirect("settings", request.organisation.slug)
 
 
@@ -48,7 +62,7 @@ def organisation_leave(request: PageRequest) -> HttpResponse:
     slug = request.organisation.slug
     if request.POST.get("name") != slug:
         messages.error(request, f"You are still here: the name typed was not {slug}.")
-    elif _told(request, lambda: people.leave(request.actor), f"You left {request.organisation.name}."):
+    elif told(request, lambda: people.leave(request.actor), f"You left {request.organisation.name}."):
         return redirect("home")
     return redirect("settings", slug)
 
@@ -59,50 +73,18 @@ def organisation_create(request: PageRequest) -> HttpResponse:
     """Make another organisation and go there."""
     name, slug = request.POST.get("name", ""), request.POST.get("slug", "")
     made = f"{name} is made, and you own it."
-    if _told(request, lambda: people.open_organisation(request.actor, _user(request), name, slug), made):
+    if told(request, lambda: people.open_organisation(request.actor, signed_in(request), name, slug), made):
         return redirect("home-page", slug)
     return redirect("home-page", request.organisation.slug)
 
 
-@page("organisation.read")
-def account(request: PageRequest) -> HttpResponse:
-    """The person's own: name, password, where they are signed in, their tokens here."""
-    user = _user(request)
-    current = request.session.session_key
-    rows = list(sessions.sessions_of(user))
-    context: dict[str, Any] = {
-        "person": user,
-        "sessions": [(row, row.session_key == current) for row in rows],
-        "others": sum(row.session_key != current for row in rows),
-        "tokens": ApiToken.objects.filter(user=user, revoked_at=None).count(),
-        "alone": request.actor.role == "owner" and Membership.objects.filter(role="owner").count() == 1,
-    }
-    return show(request, "settings/account.html", context, "account")
-
-
-@require_POST
-@page("organisation.read")
-def account_rename(request: PageRequest) -> HttpResponse:
-    """Change what the person is called."""
-    _told(request, lambda: people.rename_person(_user(request), request.POST.get("name", "")), "Your name is changed.")
-    return redirect("account", request.organisation.slug)
-
-
-@require_POST
-@page("organisation.read")
-def sessions_end(request: PageRequest) -> HttpResponse:
-    """Sign the person out everywhere else."""
-    ended = sessions.end_others(_user(request), request.session.session_key or "")
-    messages.success(request, f"You are signed out elsewhere: {ended} session{'' if ended == 1 else 's'} ended.")
-    return redirect("account", request.organisation.slug)
-
-
-def _user(request: PageRequest) -> User:
+def signed_in(request: PageRequest) -> User:
+    """The person who looks."""
     assert isinstance(request.user, User)
     return request.user
 
 
-def _told(request: PageRequest, act: Any, done: str) -> bool:
+def told(request: PageRequest, act: Any, done: str) -> bool:
     """Do it and say so; what is wrong is said instead."""
     try:
         act()

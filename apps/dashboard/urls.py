@@ -3,6 +3,7 @@
 from django.urls import path
 
 from apps.dashboard import (
+    account,
     agents,
     audit,
     clusters,
@@ -29,11 +30,15 @@ urlpatterns = [
     path("o/<slug:slug>/audit/export", audit.audit_export, name="audit-export"),
     path("o/<slug:slug>/settings", settings.organisation_settings, name="settings"),
     path("o/<slug:slug>/settings/name", settings.organisation_rename, name="organisation-rename"),
+    path(
+        "o/<slug:slug>/settings/second-factor", settings.organisation_second_factor, name="organisation-second-factor"
+    ),
     path("o/<slug:slug>/settings/leave", settings.organisation_leave, name="organisation-leave"),
     path("o/<slug:slug>/organisations", settings.organisation_create, name="organisation-create"),
-    path("o/<slug:slug>/account", settings.account, name="account"),
-    path("o/<slug:slug>/account/name", settings.account_rename, name="account-rename"),
-    path("o/<slug:slug>/account/sessions", settings.sessions_end, name="sessions-end"),
+    path("o/<slug:slug>/account", account.account, name="account"),
+    path("o/<slug:slug>/account/name", account.account_rename, name="account-rename"),
+    path("o/<slug:slug>/account/sessions", account.sessions_end, name="sessions-end"),
+    path("o/<slug:slug>/account/sessions/<slug:session_id>", account.session_end, name="session-end"),
     path("o/<slug:slug>/clusters", clusters.cluster_list, name="clusters"),
     path("o/<slug:slug>/cluster-count", clusters.cluster_count, name="cluster-count"),
     path("o/<slug:slug>/clusters/<slug:name>", clusters.cluster_detail, name="cluster"),

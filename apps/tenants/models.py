@@ -22,6 +22,7 @@ class Organisation(models.Model):
     )
     name = models.CharField(max_length=120)
     created_at = models.DateTimeField(auto_now_add=True)
+    second_factor_required = models.BooleanField(default=False)  # of members in browsers; credentials go on without
 
     class Meta:
         ordering = ["slug"]

@@ -38,9 +38,10 @@ LOOKUPS: dict[str, Lookup] = {
     ),
     "memberships_of": Lookup(
         "person uuid",
-        "organisation_id uuid, slug text, name text, role text",
-        "SELECT o.id, o.slug::text, o.name::text, m.role::text FROM accounts_membership m"
-        " JOIN tenants_organisation o ON o.id = m.organisation_id WHERE m.user_id = $1 ORDER BY o.slug",
+        "organisation_id uuid, slug text, name text, role text, second_factor boolean",
+        "SELECT o.id, o.slug::text, o.name::text, m.role::text, o.second_factor_required FROM accounts_membership m"
+        " JOIN tenants_organisation o ON o.id = m.organisation_id"
+        " WHERE m.user_id = $1 AND m.accepted_at IS NOT NULL ORDER BY o.slug",
     ),
     "find_api_token": Lookup(
         "hash bytea",

@@ -107,8 +107,8 @@ def welcome(config: Config) -> None:
 def new_signin_link(config: Config, email: str = "", organisation: str = "") -> str:
     """A link that signs somebody in once: `email`, or an owner. Raises ClickException."""
     with _database(config):
-        from apps.accounts.actions import make_sign_in_link
         from apps.accounts.first_run import first_run_path
+        from apps.accounts.links import make_sign_in_link
         from apps.accounts.models import User
         from apps.tenants import lookups
 

@@ -47,12 +47,12 @@ def list_members(api: Api, query: str, role: str | None, output: str) -> None:
 )
 @with_api
 def invite(api: Api, email: str, role: str, output: str) -> None:
-    """Give somebody a role.
+    """Invite somebody: prints a link that lets them in once, within 7 days.
 
-    For a new account a sign-in link is printed: once, for one sign-in, within 7 days. Nothing is sent; pass it on.
+    Nothing is sent; pass it on where only they read. They have the role from when they open it: with a new account, or
+    signed in to the one they have.
     """
-    made = api.post("members", json={"email": email, "role": role})
-    _show(api, made, output, f"{email} has an account already and signs in as always.")
+    _show(api, api.post("members", json={"email": email, "role": role}), output)
 
 
 @members.command("link")
@@ -62,8 +62,8 @@ def invite(api: Api, email: str, role: str, output: str) -> None:
 )
 @with_api
 def link(api: Api, who: str, output: str) -> None:
-    """Print a new sign-in link for somebody who never signed in; the one before ends."""
-    _show(api, api.post("members", _member(api, who), "link"), output, "")
+    """Print a new link for somebody who did not come yet; the one before ends."""
+    _show(api, api.post("members", _member(api, who), "link"), output)
 
 
 @members.command("role")
@@ -91,12 +91,9 @@ def _member(api: Api, who: str) -> str:
     return str(one_of(api.list("members"), who.lower(), "member", "email", "id")["id"])
 
 
-def _show(api: Api, made: dict[str, object], output: str, otherwise: str) -> None:
-    if made["sign_in_path"]:
-        made["sign_in_link"] = f"{api.url}{made['sign_in_path']}"
+def _show(api: Api, made: dict[str, object], output: str) -> None:
+    made["sign_in_link"] = f"{api.url}{made['sign_in_path']}"
     if output != "text":
         show(made, [], output)
-    elif "sign_in_link" in made:
-        click.echo(made["sign_in_link"])
     else:
-        click.echo(otherwise, err=True)
+        click.echo(made["sign_in_link"])

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from apps.access.actor import Actor
 from apps.accounts import actions as accounts
-from apps.accounts import service_accounts
+from apps.accounts import links, service_accounts
 from apps.accounts.models import Membership, User
 from apps.clusters import actions as clusters
 from apps.clusters.credentials import new_secrets, store_secrets
@@ -92,7 +92,7 @@ def house(organisation: Organisation) -> House:
         "password": password,
         "API token": token.secret,
         "service account's token": service_token,
-        "sign-in link": accounts.make_sign_in_link(user).rsplit("/", 1)[1],
+        "sign-in link": links.make_sign_in_link(user).rsplit("/", 1)[1],
         "join token": join.token,
         "node unique token": unique.token,
         "credential of an agent": "c" * 43,

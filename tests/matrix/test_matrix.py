@@ -5,8 +5,11 @@ import json
 import re
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pytest
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -77,7 +80,7 @@ def fill(path: str, slug: str, ids: dict[str, str]) -> str:
     key = ids.get(resource, "")
     known = {"slug": slug, "id": key, "name": key, "uuid": ids["machines"], "token_id": key or ids["join-tokens"]}
     known |= {"member_id": key}
-    known |= {"request_id": ids["grant"]}
+    known |= {"request_id": ids.get("grant", str(UUID(int=0))), "session_id": "0" * 16, "pk": "1"}
     known |= {"act": "revoke", "form": "token", "secret": "0" * 64, "token": "0" * 64}
     return re.sub(r"<(\w+)>", lambda match: known[match[1]], path)
 
@@ -226,8 +229,10 @@ def test_what_every_signed_in_person_may(name: str, tenants: tuple[Tenant, Tenan
     method, path = own.fill(name).split(" ", 1)
     assert Client().get(path).status_code == (302 if method == "PAGE" else 401)
     user = User.objects.get(email="reader@acme.example.com")
-    user.set_password("correct horse battery")  # some of these pages are about it
+    user.set_password("correct horse battery")  # some of these pages are about it, or about second factors
     user.save()
+    TOTP.activate(user, "A" * 32)
+    RecoveryCodes.activate(user)
     browser = Client()
     browser.force_login(user)
     answer = (browser if method == "PAGE" else own.clients["reader"]).get(path)

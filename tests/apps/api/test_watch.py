@@ -73,7 +73,7 @@ async def test_snapshot_then_changes(
 
     def remove() -> None:
         with tenant_scope(organisation.id):
-            actions.remove_member(owner, Membership.objects.get(id=added.id))
+            actions.remove_member(owner, Membership.everybody.get(id=added.id))
 
     await in_thread(remove)
     assert await socket.receive_json() == {"type": "removed", "ids": [str(added.id)]}
@@ -89,7 +89,7 @@ async def test_filters_apply_to_changes_too(
 
     def promote() -> None:
         with tenant_scope(organisation.id):
-            actions.update_member(owner, Membership.objects.get(id=reader.id), "admin")
+            actions.update_member(owner, Membership.everybody.get(id=reader.id), "admin")
 
     await in_thread(promote)
     assert [item["role"] for item in (await socket.receive_json())["items"]] == ["admin"]

@@ -8,7 +8,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from apps.accounts import sessions
-from apps.accounts.actions import make_sign_in_link
+from apps.accounts.links import make_sign_in_link
 from apps.accounts.models import ApiToken, BrowserSession, Membership, User
 from apps.audit.models import AuditRecord
 from apps.clusters.models import Cluster, ClusterStatus
