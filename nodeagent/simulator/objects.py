@@ -1,18 +1,21 @@
-"""The objects of a Kubernetes API: nodes and pods, as JSON, with versions and watches."""
+"""The objects of a Kubernetes API, as JSON, with versions and watches."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+from nodeagent.simulator.kube.containers import Container
+
 Object = dict[str, Any]
 Key = tuple[str, str]
-"""Namespace (empty for nodes) and name."""
+"""Namespace (empty for what is in none) and name."""
 
 HISTORY = 1000
 
@@ -33,6 +36,10 @@ class KubernetesObjects:
         self._objects: dict[str, dict[Key, Object]] = {}
         self._history: deque[tuple[int, str, str, Object]] = deque(maxlen=HISTORY)
         self._version = 1
+        self.secret = os.urandom(32)
+        """What tokens of service accounts are sealed with."""
+        self.containers: dict[tuple[str, str], Container] = {}
+        """What runs in pods, by the pod's uid and the container's name."""
         self._changed = asyncio.Event()
 
     @property
@@ -73,6 +80,8 @@ class KubernetesObjects:
         old = self._objects.get(plural, {}).pop(key, None)
         if old is None:
             return None
+        for container in [key for key in self.containers if key[0] == old["metadata"]["uid"]]:
+            del self.containers[container]
         self._version += 1
         last = copy.deepcopy(old)
         last["metadata"]["resourceVersion"] = str(self._version)

@@ -177,7 +177,7 @@ async def test_the_kubernetes_api():
         assert (await exchange(b, machine, "GET /readyz", admin()))[1] == b"ok"
         assert (await get(b, machine, "/version"))["gitVersion"] == "v1.36.3"
         assert (await exchange(b, machine, "GET /api/v1/nodes", None))[0] == 401
-        assert (await exchange(b, machine, "GET /api/v1/secrets", admin()))[0] == 404
+        assert (await exchange(b, machine, "GET /api/v1/volumes", admin()))[0] == 404
         assert (await exchange(b, machine, "GET /api/v1/nodes/nobody", admin()))[0] == 404
 
         node = await get(b, machine, f"/api/v1/nodes/{name}")
