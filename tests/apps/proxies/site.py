@@ -1,4 +1,4 @@
-"""A gateway with machines and clusters of two organisations, and people who call through it as talosctl and kubectl do."""
+"""A gateway with machines and clusters of organisations, and people who call through it as talosctl does."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import grpc
 
@@ -15,13 +16,14 @@ from apps.audit.models import AuditRecord
 from apps.clusters.credentials import store_secrets
 from apps.clusters.models import Cluster, ClusterMachine, MachineSet
 from apps.machines.models import Machine
+from apps.reconcile.outbox import changed
 from apps.tenants.ids import uuid7
-from nodeagent import dial
+from nodeagent import dial, errors
 from nodeagent.client import API_PORT, NodeClient
 from nodeagent.identity import once
 from nodeagent.simulator.machine import Machine as Simulated
 from nodeagent.tls import Credentials
-from talos import openpgp, pki, signing
+from talos import openpgp, pki, siderolink, signing
 from talos.config.document import encode
 from talos.config.generate import GenerateInput, generate
 from talos.contract import VersionContract
@@ -44,11 +46,11 @@ def bundle(number: int) -> Bundle:
     return new_bundle(datetime.now(UTC), VersionContract.parse("v1.13"))
 
 
-def config(name: str, secrets: Bundle, kind: MachineType) -> bytes:
-    """A configuration of a cluster's machine."""
+def config(cluster: Cluster, secrets: Bundle, kind: MachineType) -> bytes:
+    """A configuration of a cluster's machine: its endpoint is our balancer."""
     given = GenerateInput(
-        cluster_name=name,
-        endpoint="https://127.0.0.1:6443",
+        cluster_name=cluster.name,
+        endpoint=f"https://[{siderolink.server_address()}]:{cluster.balancer_port}",
         kubernetes_version="1.36.3",
         bundle=secrets,
         contract=VersionContract.parse("v1.13"),
@@ -69,9 +71,11 @@ class Tenant:
     """One organisation at the gateway, with what a test does in it."""
 
     lab: Lab
+    simulated: dict[str, Simulated] = field(default_factory=dict)  # by UUID
 
     async def machines(self, fleet: Sequence[Simulated]) -> list[Machine]:
         """The rows of machines that joined."""
+        self.simulated |= {machine.hardware.uuid: machine for machine in fleet}
         return [await self.lab.machine(machine.hardware.uuid, complete) for machine in fleet]
 
     async def cluster(self, name: str, *machines: Machine, workers: int = 0, secrets: int = 1) -> Cluster:
@@ -88,19 +92,31 @@ class Tenant:
             store_secrets(cluster, made)
             for machine, role in zip(machines, roles, strict=True):
                 ClusterMachine.new(cluster=cluster, machine=machine, role=role, kubernetes_version="1.36.3")
+            changed("cluster", cluster.id, self.lab.organisation.id)
             return cluster
 
         cluster = await self.lab.ask(store)
         for machine, role in zip(machines, roles, strict=True):
             kind = MachineType.CONTROLPLANE if role == MachineSet.CONTROL_PLANE else MachineType.WORKER
             async with self.client(machine, None) as client:
-                await client.apply_configuration(config(name, made, kind))
-        first = await self.lab.machine(machines[0].uuid, lambda found: found.observation.api_mode == "secure")
-        async with self.client(first, made) as client:
-            await client.bootstrap()
+                await client.apply_configuration(config(cluster, made, kind))
+        async with asyncio.timeout(PATIENCE):
+            while not await self._bootstrapped(machines[0], made):
+                await asyncio.sleep(0.1)  # it is being installed, or starts
         for machine in machines:
             await self.lab.machine(machine.uuid, running)
         return cluster
+
+    async def _bootstrapped(self, machine: Machine, made: Bundle) -> bool:
+        boot = await self.simulated[machine.uuid].booted()
+        if not boot.services.up("cri"):
+            return False
+        try:
+            async with self.client(machine, made) as client:
+                await client.bootstrap()
+        except errors.NodeError:
+            return False
+        return True
 
     def client(self, machine: Machine, secrets: Bundle | None) -> NodeClient:
         """The control plane's own client, for what a test prepares."""
@@ -130,6 +146,16 @@ class Tenant:
             id=row_id, kind=kind, fingerprint=fingerprint or row_id.hex, public=public, name="talosctl", user=user,
             role=role, expires_at=datetime.now(UTC) + timedelta(hours=4),
         )  # fmt: skip
+
+    async def update(self, person: "Person", **columns: Any) -> None:
+        """Change a person's key."""
+        await self.lab.ask(lambda: AccessKey.objects.filter(id=person.row.id).update(**columns))
+        await self.heard("access-key", person.row.id)
+
+    async def heard(self, kind: str, object_id: UUID | None = None) -> None:
+        """Tell of a change, and wait until every listener was told."""
+        await self.lab.ask(lambda: changed(kind, object_id or uuid7(), self.lab.organisation.id))
+        await asyncio.sleep(0.1)
 
     def channel(self) -> grpc.aio.Channel:
         """To the public port, without TLS."""
