@@ -13,6 +13,7 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from apps.accounts import actions, queries, states
+from apps.accounts.key_api import AccessKeyViewSet
 from apps.accounts.models import ROLE_CHOICES, ApiToken, Membership, User
 from apps.accounts.service_account_api import ServiceAccountViewSet
 from apps.accounts.token_serializers import ApiTokenSerializer, NewApiTokenSerializer
@@ -23,6 +24,7 @@ from apps.api.state import StateSerializer
 
 router = TenantRouter()
 router.resource("service-accounts")(ServiceAccountViewSet)
+router.resource("access-keys")(AccessKeyViewSet)
 
 
 class MemberSerializer(serializers.ModelSerializer[Membership]):

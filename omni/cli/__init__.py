@@ -30,6 +30,8 @@ COMMANDS = {  # name: where it is
     "cluster": "omni.cli.templates:cluster",
     "kubeconfig": "omni.cli.kube:kubeconfig",
     "kube-token": "omni.cli.kube:kube_token",
+    "talosconfig": "omni.cli.talos:talosconfig",
+    "accesskeys": "omni.cli.talos:accesskeys",
     "machineclasses": "omni.cli.classes:machineclasses",
     "jointokens": "omni.cli.tokens:jointokens",
     "members": "omni.cli.members:members",

@@ -17,6 +17,7 @@ from omni.cli import complete
 from omni.cli import context as contexts
 from omni.cli.api import Api
 from omni.cli.context import Context, with_api
+from omni.cli.private import write
 from talos.kubeconfig import Kubeconfig, KubeconfigError
 
 FRESH = timedelta(minutes=5)
@@ -117,7 +118,7 @@ def kubeconfig(
     if merge:
         _merge(file)
     elif to:
-        _write(to, file.to_yaml())
+        write(to, file.to_yaml())
     else:
         click.echo(file.to_yaml(), nl=False)
     for text in answer.get("notes", []):
@@ -153,7 +154,7 @@ def _merge(file: Kubeconfig) -> None:
         raise click.ClickException(f"{path}: {error}; nothing was changed") from None
     merged.merge(file, lambda component, name: "overwrite")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write(path, merged.to_yaml())
+    write(path, merged.to_yaml())
     click.echo(f"{path} has the context {file.current_context} now, and it is the current one.")
 
 
@@ -210,7 +211,7 @@ def _new(context: Context, organisation: str, cluster: str, kept: Path) -> dict[
         given = api.post("clusters", cluster, "kubernetes-token")
     token = {"token": str(given["token"]), "expires_at": _stamp(given["expires_at"])}
     kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write(kept, json.dumps(token))
+    write(kept, json.dumps(token))
     return token
 
 
@@ -234,13 +235,3 @@ def _kept(file: Path) -> dict[str, str] | None:
         return token if token["token"] and ends - datetime.now(UTC) > FRESH else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _write(file: Path, content: str) -> None:
-    """Put a private file in place, whole or not at all; where a link stands, in the place of what it leads to."""
-    file = file.resolve()
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(content)
-    fresh.rename(file)

@@ -17,6 +17,7 @@ from apps.access.actor import ROLES, Actor
 from apps.access.verbs import VERBS
 from apps.accounts import actions as accounts
 from apps.accounts import grants, service_accounts
+from apps.accounts.authority import issue_certificate
 from apps.accounts.models import GrantRequest, Membership, User
 from apps.audit.models import AuditRecord
 from apps.clusters.models import Cluster
@@ -111,6 +112,7 @@ def tenant(organisation: Organisation) -> Tenant:
             "members": str(spare.id),
             "api-tokens": str(accounts.create_api_token(acting, user, "spare", "reader").row.id),
             "service-accounts": service_accounts.create(acting, f"{organisation.slug}-ci", "reader").name,
+            "access-keys": str(issue_certificate(acting, user, "spare")[0].id),
             "audit": str(AuditRecord.objects.first().id),
             "machines": machine.uuid,
             "clusters": Cluster.new(
