@@ -24,7 +24,7 @@ class Actor:
     request_id: str = ""
     source: str = ""
     subject: str = ""  # what policies name it by: `user:ADDRESS` or `service-account:NAME`
-    ceiling: str = "owner"  # a credential may give less than its holder has; no policy lifts it above this
+    ceiling: str = "owner"  # of a credential that gives less than its holder has; no policy lifts it above this
     rules: tuple[Rule, ...] = ()  # the organisation's policies, read when the actor was
     holder_role: str | None = None  # of the person or service account behind a credential, where that gives less
 

@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "policy.list": READER,
     "policy.write": ADMIN,
     "access.explain": READER,  # of oneself; admins of anybody
+    "access.who": READER,  # for a cluster or machine that one may read
     "audit.list": ADMIN,
     "audit.export": ADMIN,
     "join-token.list": OPERATOR,

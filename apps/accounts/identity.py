@@ -148,13 +148,18 @@ def _acting(
     request_id: str = "",
     source: str = "",
 ) -> Actor:
-    """A service account, or a person by their membership, with the credential that speaks for them."""
+    """A service account, or a person by their membership, with the credential that speaks for them.
+
+    One of its holder's whole role does whatever they may, by policies too; a lesser one never more than its own role.
+    """
     if isinstance(holder, ServiceAccount):
         kind, id, name, subject = "service-account", holder.id, holder.name, f"service-account:{holder.name}"
     else:
         user = holder.user
         kind, id, name, subject = "user", user.id, str(user), f"user:{user.email}"
-    role, ceiling = holder.role, credential.role if credential else "owner"
+    role = holder.role
+    lowers = credential is not None and ROLES.index(credential.role) < ROLES.index(role)
+    ceiling = credential.role if credential and lowers else ROLES[-1]
     if credential:
         kind = "token" if isinstance(credential, ApiToken) else "key"
         name = f"{name} ({kind} {credential.name})"

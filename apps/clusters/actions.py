@@ -72,7 +72,7 @@ def check_review(actor: Actor, review: Review) -> None:
 
 def _touched(changes: list[Change]) -> Iterator[Machine]:
     """The machines that a plan is about, those of sets that change, and those that sets may take by class."""
-    rows = queries.governed_machines()
+    rows = machine_queries.listed()
     uuids = {uuid for change in changes if (uuid := _machine_of(change.resource))}
     sets = [change for change in changes if change.resource.type == kinds.MACHINE_SET]
     held = Q(cluster_machine__machine_set__name__in=[change.resource.id for change in sets if change.old])
@@ -127,7 +127,7 @@ def _desired_changed(cluster: Cluster) -> None:
 def destroy_cluster(actor: Actor, cluster: Cluster) -> None:
     """Give all machines back, wiped, and then remove the cluster. Destroying twice changes nothing."""
     check(actor, "cluster.destroy", cluster)
-    for machine in queries.governed_machines().filter(cluster_machine__cluster=cluster) if actor.rules else ():
+    for machine in machine_queries.listed().filter(cluster_machine__cluster=cluster) if actor.rules else ():
         check(actor, "cluster.destroy", machine)
     started = Cluster.objects.filter(id=cluster.id, deleting_at=None).update(deleting_at=timezone.now())
     if started:

@@ -66,11 +66,6 @@ def machines_of(cluster: Cluster) -> QuerySet[ClusterMachine]:
     )
 
 
-def governed_machines() -> QuerySet[Machine]:
-    """Machines with what policies ask of them."""
-    return Machine.objects.select_related("observation", "cluster_machine__cluster")
-
-
 def machines_seen(actor: Actor, cluster: Cluster) -> QuerySet[ClusterMachine]:
     """Those of a cluster's machines that no policy shuts an actor out of."""
     rows = machines_of(cluster)

@@ -16,8 +16,8 @@ from apps.access.actor import Actor
 from apps.access.check import allowed, hidden_by, standing_of
 from apps.accounts.identity import actor_in, from_scope, new_request_id, organisation_by_slug
 from apps.clusters.models import Cluster
-from apps.clusters.queries import governed_machines
 from apps.dashboard.tails import LOST, NOT_ALLOWED, EventTail, LogTail
+from apps.machines.queries import listed
 from apps.reconcile.changes import EVERYBODY, group
 from apps.tenants.scope import tenant_scope
 from apps.tenants.threads import in_thread
@@ -118,9 +118,9 @@ def _hidden(actor: Actor, kind: str, id: str) -> bool:
 
 HIDEABLE: dict[str, Callable[[str], QuerySet[Any]]] = {
     "cluster": lambda id: Cluster.objects.filter(id=id),
-    "machine": lambda id: governed_machines().filter(id=id),
-    "cluster-machine": lambda id: governed_machines().filter(cluster_machine__id=id),
-    "link": lambda id: governed_machines().filter(link__id=id),
+    "machine": lambda id: listed().filter(id=id),
+    "cluster-machine": lambda id: listed().filter(cluster_machine__id=id),
+    "link": lambda id: listed().filter(link__id=id),
 }
 """Kinds of which policies may hide some, and how the object that a policy is about is found."""
 

@@ -1,8 +1,9 @@
 """Reading machines: one query for a list, whatever its filters; link, observation, status and cluster are joined in."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.fields.json import KeyTextTransform
@@ -60,16 +61,17 @@ def visible(actor: Actor, rows: QuerySet[Machine]) -> QuerySet[Machine]:
     rules = hidden_by(actor)
     if not rules:
         return rows
-    found = Machine.objects.values_list(
-        "id", "uuid", "labels", _IMAGE_LABELS, "cluster_machine__cluster__name", "cluster_machine__cluster__labels"
-    )
-    hidden = [
-        id
-        for id, uuid, labels, image, cluster, cluster_labels in found
-        for facts in [Facts("machine", uuid, uuid, cluster or "", cluster_labels or {}, {**(image or {}), **labels})]
-        if any(rule.covers(facts) for rule in rules)
-    ]
+    hidden = [id for id, facts in facts_of(Machine.objects.all()) if any(rule.covers(facts) for rule in rules)]
     return rows.exclude(id__in=hidden) if hidden else rows
+
+
+def facts_of(rows: QuerySet[Machine]) -> Iterator[tuple[UUID, Facts]]:
+    """What policies ask of machines, each with its id; the same as `Machine.facts`, by one narrow query."""
+    names = ("id", "uuid", "observation__hostname", "labels", _IMAGE_LABELS)
+    cluster = ("cluster_machine__cluster__name", "cluster_machine__cluster__labels")
+    for id, uuid, hostname, labels, image, name, cluster_labels in rows.values_list(*names, *cluster):
+        merged = {**(image or {}), **labels}
+        yield id, Facts("machine", uuid, hostname or uuid, name or "", cluster_labels or {}, merged)
 
 
 def search(rows: QuerySet[Machine], text: str) -> QuerySet[Machine]:

@@ -133,6 +133,10 @@ HTTP: dict[str, str] = {
     f"GET {ACME}/machine-classes/<name>": "machine-class.list",
     f"PUT {ACME}/machine-classes/<name>": "machine-class.write",
     f"DELETE {ACME}/machine-classes/<name>": "machine-class.write",
+    "PAGE /o/<slug>/oidc/.well-known/openid-configuration": ANYBODY,
+    "PAGE /o/<slug>/oidc/keys": ANYBODY,
+    "PAGE /o/<slug>/oidc/authorize": SIGNED_IN,  # then a person grants it for an organisation of theirs
+    "PAGE /o/<slug>/oidc/token": ANYBODY,  # who brings a code and its PKCE verifier
     "PAGE /o/<slug>/": "organisation.read",
     "PAGE /o/<slug>/now": "organisation.read",
     "PAGE /o/<slug>/needs": "organisation.read",
