@@ -3,10 +3,10 @@
 import asyncio
 import sys
 
-from tests.peers import configs, machine, siderolink
+from tests.peers import configs, machine, siderolink, signing
 from tests.peers.report import Report
 
-SUITES = {"configs": configs.run, "siderolink": siderolink.run, "machine": machine.run}
+SUITES = {"configs": configs.run, "siderolink": siderolink.run, "machine": machine.run, "signing": signing.run}
 
 
 async def main() -> int:

@@ -3,9 +3,11 @@ module omni/tests/peers
 go 1.26.5
 
 require (
+	github.com/ProtonMail/gopenpgp/v3 v3.4.1
 	github.com/cosi-project/runtime v1.16.3
 	github.com/google/uuid v1.6.0
 	github.com/siderolabs/crypto v0.6.5
+	github.com/siderolabs/go-api-signature v0.3.13
 	github.com/siderolabs/siderolink v0.3.16
 	github.com/siderolabs/talos/pkg/machinery v1.14.1
 	go.uber.org/zap v1.28.0
@@ -18,12 +20,10 @@ require (
 
 require (
 	github.com/ProtonMail/go-crypto v1.4.1 // indirect
-	github.com/ProtonMail/gopenpgp/v3 v3.4.1 // indirect
 	github.com/adrg/xdg v0.5.3 // indirect
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/cloudflare/circl v1.6.4 // indirect
 	github.com/pkg/browser v0.0.0-20240102092130-5ac0b6a4141c // indirect
-	github.com/siderolabs/go-api-signature v0.3.13 // indirect
 )
 
 require (
