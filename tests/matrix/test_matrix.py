@@ -14,6 +14,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from apps.access.actor import ROLES, Actor
+from apps.access.models import Policy
 from apps.access.verbs import VERBS
 from apps.accounts import actions as accounts
 from apps.accounts import grants, service_accounts
@@ -125,6 +126,9 @@ def tenant(organisation: Organisation) -> Tenant:
             "machine-classes": machines.write_machine_class(acting, f"{organisation.slug}-class", ["a = b"], {}).name,
             "join-tokens": str(machines.create_join_token(acting, "default").row.id),
             "agents": agent(f"{organisation.slug}-agent"),
+            "policies": Policy.new(
+                name=f"{organisation.slug}-policy", spec={"subjects": ["user:x@y"], "role": "admin"}
+            ).name,
             "grant": str(grants.ask(GrantRequest.LOGIN, {"name": "omni login"}, "192.0.2.9")[0].id),
         }
     return Tenant(organisation, ids, clients, browsers, tokens)
@@ -188,7 +192,9 @@ def test_another_tenants_objects_by_their_id(name: str, tenants: tuple[Tenant, T
     assert theirs.json()["detail"].startswith("there is no"), theirs.content
 
 
-@pytest.mark.parametrize("name", [name for name in REST if name.startswith("GET") and name.count("<") == 1])
+@pytest.mark.parametrize(
+    "name", [name for name in REST if name.startswith("GET") and name.count("<") == 1 and "/access/" not in name]
+)
 def test_lists_hold_nothing_of_others(name: str, tenants: tuple[Tenant, Tenant]) -> None:
     own, other = tenants
     answer = own.clients["owner"].get(own.fill(name.split(" ", 1)[1]))
@@ -238,7 +244,7 @@ def test_what_every_signed_in_person_may(name: str, tenants: tuple[Tenant, Tenan
     browser = Client()
     browser.force_login(user)
     answer = (browser if method == "PAGE" else own.clients["reader"]).get(path)
-    assert answer.status_code in (200, 302)
+    assert answer.status_code in (200, 302) or (answer.status_code == 405 and method not in ("PAGE", "GET"))
     assert "umbrella" not in answer.content.decode()
 
 

@@ -75,7 +75,7 @@ def test_kubernetes_groups_are_those_of_the_role_and_of_grants() -> None:
     more = Rule("dev", ("user:a@*",), kubernetes_groups=("developers",))
     assert kubernetes_groups(actor("reader", more), CLUSTER) == ("omni:reader", "developers")
     keep = Rule("none", ("*",), LIMIT, kubernetes_groups=("nothing",))
-    with pytest.raises(Denied, match="kubernetes on cluster prod is not open to .*: policy none leaves none"):
+    with pytest.raises(Denied, match=r"kubernetes on cluster prod is not open to .*: policy none leaves none"):
         kubernetes_groups(actor("reader", more, keep), CLUSTER)
     with pytest.raises(Denied, match="has no role"):
         kubernetes_groups(actor(None, more), CLUSTER)

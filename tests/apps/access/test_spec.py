@@ -1,5 +1,6 @@
 """What is wrong with a policy is said, with what would be right."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -64,9 +65,6 @@ anything = st.dictionaries(
 
 @given(anything)
 def test_whatever_is_sent_is_read_or_refused(sent: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(spec.Wrong):
         rule = spec.read("x", sent)
-    except spec.Wrong as wrong:
-        assert wrong.errors
-    else:
         assert spec.read("x", spec.written(rule)) == rule
