@@ -159,7 +159,7 @@ def _framing(values: dict[bytes, list[bytes]]) -> list[Header]:
 
 def _without_token(name: bytes, value: bytes) -> bytes | None:
     """A header's value less a bearer token in it; None when nothing is left."""
-    if name.lower() != b"sec-websocket-protocol" or _WEBSOCKET_TOKEN not in value.lower():
+    if _spelling(name) != b"secwebsocketprotocol" or _WEBSOCKET_TOKEN not in value.lower():
         return value
     protocols = [protocol.strip(b" \t") for protocol in value.split(b",")]
     return b", ".join(item for item in protocols if not item.lower().startswith(_WEBSOCKET_TOKEN)) or None
