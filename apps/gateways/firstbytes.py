@@ -45,8 +45,9 @@ def judge(data: bytes) -> Start | None:
         hello = clienthello.parse(data)
         if hello is None:
             return None
-        only = "h2" in hello.protocols and "http/1.1" not in hello.protocols
-        return Start(True, Speaks.GRPC if only else Speaks.HTTP1)
+        if "h2" not in hello.protocols:
+            return Start(True, Speaks.HTTP1)
+        return Start(True, Speaks.HTTP2 if "http/1.1" in hello.protocols else Speaks.GRPC)
     if len(data) < len(_GRPC_PREFACE):
         return None
     return Start(False, Speaks.GRPC if data.startswith(_GRPC_PREFACE) else Speaks.HTTP1)

@@ -1,9 +1,9 @@
 """The one public TCP port: the first bytes of a connection decide what it speaks (`firstbytes.py`).
 
 gRPC goes to the gRPC server, with TLS or without it. Only gRPC clients are asked for a certificate, in TLS, and need
-none: browsers would open a dialog. HTTP goes to the web process or, under `/k8s/`, to the Kubernetes proxy; without TLS
-only on loopback, elsewhere it is redirected. Whoever gets a connection learns scheme, caller and certificate from the
-relay (`caller.py`), never from a header.
+none: browsers would open a dialog. HTTP goes to the web process or, under `/k8s/`, to the Kubernetes proxy; HTTP/2 is
+translated for them (`nodeagent/h2front`). Without TLS, HTTP is served on loopback only and redirected elsewhere.
+Whoever gets a connection learns scheme, caller and certificate from the relay (`caller.py`), never from a header.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable
+from functools import partial
 from ipaddress import ip_address
 
 from cryptography import x509
@@ -20,6 +21,7 @@ from cryptography import x509
 from apps.gateways import firstbytes
 from apps.gateways.firstbytes import Speaks, Start
 from apps.gateways.upstream import Upstream
+from nodeagent import h2front
 from nodeagent.caller import Caller
 from nodeagent.clienthello import NotTls
 from nodeagent.dial import Stream, join
@@ -57,8 +59,9 @@ class PublicPort:
 
     def __init__(self, tls: Callable[[], ssl.SSLContext], web: Upstream, grpc: Upstream, kubernetes: Upstream) -> None:
         self._tls, self._web, self._grpc, self._kubernetes = tls, web, grpc, kubernetes
-        self._contexts = {Speaks.HTTP1: tls()}
+        self._contexts = {Speaks.HTTP1: tls(), Speaks.HTTP2: tls()}
         self._contexts[Speaks.HTTP1].set_alpn_protocols(["http/1.1"])
+        self._contexts[Speaks.HTTP2].set_alpn_protocols(["h2"])
         self.trust([])
         self._live: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(CONNECTION_LIMIT)
@@ -116,6 +119,7 @@ class PublicPort:
 
     async def _handle(self, connection: socket.socket, address: str, port: int) -> None:
         connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio knows only its own sockets as TCP
         try:
             async with asyncio.timeout(FIRST_BYTES_TIMEOUT):
                 start = await firstbytes.read(connection)
@@ -148,6 +152,9 @@ class PublicPort:
         if start.speaks is Speaks.GRPC:
             with contextlib.suppress(OSError):  # it starts: clients try again by themselves
                 await join(client, await self._grpc(caller))
+        elif start.speaks is Speaks.HTTP2:
+            web, kubernetes = partial(self._web, caller), partial(self._kubernetes, caller)
+            await h2front.serve(client, lambda target: kubernetes if target.startswith(KUBERNETES) else web)
         elif not start.secure and not ip_address(caller.address).is_loopback:
             await _redirect(*client)
         else:
@@ -160,8 +167,7 @@ class PublicPort:
             upstream = await (self._kubernetes if kubernetes else self._web)(caller)
         except OSError:
             await _head(client[0], data)
-            what = "Kubernetes proxy" if kubernetes else "web process"
-            await _answer(client[1], "503 Service Unavailable", f"The {what} is starting. Try again shortly.\n")
+            await _answer(client[1], "503 Service Unavailable", h2front.STARTING)
             return
         upstream[1].write(data)
         await join(client, upstream)

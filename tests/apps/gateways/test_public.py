@@ -31,6 +31,7 @@ from nodeagent.dial import Stream
 from talos import pki
 from tests.apps.gateways.certificates import Authority
 from tests.apps.gateways.lab import free_port
+from tests.nodeagent.h2front.lab import Client, says
 
 HOST = "127.0.0.1"
 GET = b"GET /a HTTP/1.1\r\nHost: omni.example.com\r\n\r\n"
@@ -129,7 +130,7 @@ ALL = (*BOTH, "kubernetes")
 
 @pytest.mark.parametrize(
     ("protocols", "role"),
-    [(["h2"], "grpc"), (["http/1.1"], "web"), (["h2", "http/1.1"], "web"), ([], "web"), (["acme-tls/1"], "web")],
+    [(["h2"], "grpc"), (["http/1.1"], "web"), ([], "web"), (["acme-tls/1"], "web")],
 )
 async def test_inside_tls_the_protocol_decides(protocols: list[str], role: str) -> None:
     async with opened(*BOTH) as front:
@@ -249,7 +250,7 @@ async def test_nobody_needs_a_client_certificate() -> None:
         assert await front.shows(front.context(["h2"])) == ""
 
 
-@pytest.mark.parametrize("protocols", [[], ["http/1.1"], ["h2", "http/1.1"]])
+@pytest.mark.parametrize("protocols", [[], ["http/1.1"]])
 async def test_browsers_are_not_asked_for_a_certificate(protocols: list[str]) -> None:
     """A foreign certificate would end the handshake if it were shown."""
     async with opened(*ALL) as front:
@@ -354,11 +355,47 @@ def test_what_is_no_request_goes_to_the_web_process(data: bytes) -> None:
     assert is_for_kubernetes(data) is False
 
 
+async def test_who_offers_http2_and_http1_gets_http2() -> None:
+    """A browser: it is not asked for a certificate, and each of its requests goes where it belongs."""
+    callers = []
+
+    def server(role: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]:
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            callers.append(caller_of(writer.get_extra_info("peername")))
+            await says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(role), role))(reader, writer)
+
+        return take
+
+    async with opened() as front:
+        front.public.trust([Authority().pem])
+        for role in ("web", "kubernetes"):
+            await asyncio.start_unix_server(server(role.encode()), str(front.folder / role))  # type: ignore[arg-type]
+        context = Authority().give(front.context(["h2", "http/1.1"]), 7)
+        client = Client(await asyncio.open_connection(HOST, front.port, ssl=context))
+        for path, body in (("/", b"web"), ("/k8s/acme/prod/api", b"kubernetes"), ("/k8s", b"web")):
+            answer = await client.ask("GET", path)
+            assert (answer.status, answer.body) == (200, body)
+        await client.close()
+    assert len(callers) == 2
+    assert {(caller.scheme, caller.address, caller.certificate) for caller in callers if caller} == {
+        ("https", HOST, "")
+    }
+
+
+async def test_http2_while_the_web_process_starts() -> None:
+    async with opened() as front:
+        client = Client(await front.connect(["h2", "http/1.1"]))
+        answer = await client.ask()
+        assert answer.status == 503
+        assert b"Try again shortly" in answer.body
+        await client.close()
+
+
 async def test_while_the_kubernetes_proxy_starts() -> None:
     async with opened(*BOTH) as front:
         answer = await front.say(b"GET /k8s/acme/prod/version HTTP/1.1\r\nHost: omni.example.com\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 503 ")
-        assert b"Kubernetes proxy is starting" in answer
+        assert b"Try again shortly" in answer
 
 
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
