@@ -12,5 +12,6 @@ urlpatterns = [
     path("metrics", health.metrics),
     path("", include("apps.accounts.urls")),
     path("", include("apps.dashboard.urls")),
+    path("", include("apps.proxies.urls")),
     path("api/v1/", include("apps.api.urls")),
 ]

@@ -154,10 +154,13 @@ def refuse(user: User, request_id: UUID) -> GrantRequest:
     return request
 
 
-def outcome_of(secret: str) -> Outcome | None:
-    """What became of the request with this secret, None if there is none. A grant is fetched once: this uses it up."""
+def outcome_of(secret: str, kind: str) -> Outcome | None:
+    """What became of the request of a kind with this secret, None if there is none.
+
+    A grant is fetched once: this uses it up.
+    """
     with transaction.atomic():
-        request = GrantRequest.objects.select_for_update().filter(secret_hash=token_hash(secret)).first()
+        request = GrantRequest.objects.select_for_update().filter(kind=kind, secret_hash=token_hash(secret)).first()
         if request is None:
             return None
         state = state_of(request)

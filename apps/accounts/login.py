@@ -52,7 +52,7 @@ def grant_login(actor: Actor, user: User, request: GrantRequest, session_key: st
 def fetch_login(secret: str, request_id: str, source: str) -> Fetched | None:
     """How far the request with this secret is; None if there is none. Makes the token when it was granted."""
     with transaction.atomic():
-        outcome = grants.outcome_of(secret)
+        outcome = grants.outcome_of(secret, GrantRequest.LOGIN)
         if outcome is None:
             return None
         request = outcome.request

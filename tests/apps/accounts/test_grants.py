@@ -119,7 +119,7 @@ def test_a_refused_request_stays_refused(browser: Client) -> None:
     answer = browser.post(grants.path_of(request), {"answer": "refuse"})
     assert "Refused" in browser.get(answer.url).content.decode()
     browser.post(grants.path_of(request), {"answer": "grant", "organisation": "acme", "role": "reader"})
-    outcome = grants.outcome_of(secret)
+    outcome = grants.outcome_of(secret, GrantRequest.LOGIN)
     assert outcome is not None
     assert outcome.state == "refused"
 
@@ -128,11 +128,11 @@ def test_requests_end(browser: Client) -> None:
     request, secret = grants.ask(GrantRequest.LOGIN, {"name": "x"}, "192.0.2.9", timedelta(seconds=-1))
     assert "This request is over" in browser.get(grants.path_of(request)).content.decode()
     browser.post(grants.path_of(request), {"answer": "grant", "organisation": "acme", "role": "reader"})
-    outcome = grants.outcome_of(secret)
+    outcome = grants.outcome_of(secret, GrantRequest.LOGIN)
     assert outcome is not None
     assert outcome.state == "expired"
     assert browser.get("/grant/00000000-0000-4000-8000-000000000000").status_code == 404
-    assert grants.outcome_of("guess") is None
+    assert grants.outcome_of("guess", GrantRequest.LOGIN) is None
 
 
 def test_old_requests_are_forgotten(organisation: Organisation) -> None:
