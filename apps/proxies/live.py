@@ -64,7 +64,9 @@ class Open:
 class Live:
     """All that is open, by what can end it."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Callable[[UUID], None]) -> None:
+        """`refused` hears of organisations where something had to end: what is remembered of them is not true."""
+        self._refused = refused
         self._by_organisation: defaultdict[UUID, set[Open]] = defaultdict(set)
         self._by_object: defaultdict[UUID, set[Open]] = defaultdict(set)
         self._due: set[Open] = set()
@@ -134,6 +136,8 @@ class Live:
             except DatabaseError as error:
                 log.warning("what is under way cannot be checked, trying again: %s", error)
                 return
+            if refused:
+                self._refused(organisation_id)
             for ticket, sentence in refused:
                 if not ticket.withdrawn.done():
                     ticket.withdrawn.set_result(sentence)

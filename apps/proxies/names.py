@@ -119,8 +119,8 @@ class Names:
         """It says something else, or is gone."""
         self._spots.forget((organisation_id, machine_id))
 
-    def cluster_changed(self, organisation_id: UUID) -> None:
-        """A cluster of the organisation is not what it was: its machines, labels, or itself."""
+    def changed(self, organisation_id: UUID) -> None:
+        """Its clusters are not what they were: their machines, labels, or they themselves."""
         self._places.forget_all(lambda key: key[0] == organisation_id)
         self._spots.forget_all(lambda key: key[0] == organisation_id)
 

@@ -34,7 +34,7 @@ class Proxies:
 
     def __init__(self, dial: Dial) -> None:
         """`dial` opens a connection to a port of any machine."""
-        self.live, self._journal = Live(), Journal()
+        self.live, self._journal = Live(self._forget), Journal()
         self._callers, self._names = Callers(), Names()
         self._clusters = KubernetesGate(self._callers, self._names, self.live, self._journal)
         self.talos = TalosProxy(TalosGate(self._callers, self._names, self.live, self._journal), dial)
@@ -42,13 +42,8 @@ class Proxies:
 
     def heard(self, kind: str, object_id: UUID, organisation_id: UUID) -> None:
         """Something changed."""
-        if kind in PEOPLE:
-            self._callers.changed(organisation_id)
-            self._clusters.changed(organisation_id)
-            self.live.organisation_changed(organisation_id)
-        elif kind == "cluster":
-            self._names.cluster_changed(organisation_id)
-            self._clusters.changed(organisation_id)
+        if kind in PEOPLE or kind == "cluster":
+            self._forget(organisation_id)
             self.live.organisation_changed(organisation_id)
         elif kind in MACHINES:
             self._names.machine_changed(organisation_id, object_id)
@@ -59,6 +54,10 @@ class Proxies:
         for memory in (self._callers, self._names, self._clusters):
             memory.clear()
         self.live.all_changed()
+
+    def _forget(self, organisation_id: UUID) -> None:
+        for memory in (self._callers, self._names, self._clusters):
+            memory.changed(organisation_id)
 
     async def start(self, socket: Path) -> None:
         """Answer requests for clusters on a unix socket. Those for machines come by the server that `talos` is on."""

@@ -63,7 +63,9 @@ class Lab:
         run.mkdir()
         (folder / "wireguard.key").write_text(base64.b64encode(os.urandom(32)).decode())
         now = datetime.now(UTC)
-        pair = pki.kube_apiserver(pki.kubernetes_ca(now), now, [ip_address(HOST)])
+        authority = pki.kubernetes_ca(now)
+        pair = pki.kube_apiserver(authority, now, [ip_address(HOST)])
+        (folder / "ca.crt").write_bytes(authority.crt)
         (folder / "server.crt").write_bytes(pair.crt)
         (folder / "server.key").write_bytes(pair.key)
         settings = program.Settings(

@@ -11,6 +11,8 @@ from uuid import UUID
 
 import grpc
 
+from apps.access.actor import Actor
+from apps.accounts.authority import issue_certificate
 from apps.accounts.models import AccessKey, Membership, User
 from apps.audit.models import AuditRecord
 from apps.clusters.credentials import store_secrets
@@ -29,6 +31,7 @@ from talos.config.generate import GenerateInput, generate
 from talos.contract import VersionContract
 from talos.gen.machine import machine_pb2
 from talos.machinetype import MachineType
+from talos.pem import CertKey
 from talos.secrets import Bundle, new_bundle
 from tests.apps.gateways.lab import Lab, complete
 
@@ -139,6 +142,18 @@ class Tenant:
 
         return Person(self, await self.lab.ask(store), key)
 
+    async def holder(self, role: str = "owner") -> "Holder":
+        """A member with a client certificate of the organisation."""
+
+        def store() -> tuple[AccessKey, CertKey]:
+            user, _ = User.objects.get_or_create(email=f"{role}@certificates.example.com")
+            organisation = self.lab.organisation
+            Membership.objects.get_or_create(user=user, organisation=organisation, defaults={"role": role})
+            actor = Actor("user", str(user.id), user.email, organisation.id, role)
+            return issue_certificate(actor, user, "talosctl")
+
+        return Holder(self, *await self.lab.ask(store))
+
     def key(self, user: User, kind: str, fingerprint: str = "", public: bytes = b"", role: str = "owner") -> AccessKey:
         """An access key; call it in the organisation's scope."""
         row_id = uuid7()
@@ -147,7 +162,7 @@ class Tenant:
             role=role, expires_at=datetime.now(UTC) + timedelta(hours=4),
         )  # fmt: skip
 
-    async def update(self, person: "Person", **columns: Any) -> None:
+    async def update(self, person: "Caller", **columns: Any) -> None:
         """Change a person's key."""
         await self.lab.ask(lambda: AccessKey.objects.filter(id=person.row.id).update(**columns))
         await self.heard("access-key", person.row.id)
@@ -172,17 +187,19 @@ class Tenant:
 
 
 @dataclass
-class Person:
-    """Somebody with a key, at a terminal."""
+class Caller:
+    """Somebody at a terminal, with a key or a certificate."""
 
     tenant: Tenant
     row: AccessKey
-    key: openpgp.PrivateKey
-    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
-    def signed(self, method: str, metadata: dict[str, list[str]]) -> dict[str, list[str]]:
-        """The metadata of a call with its signature."""
-        return {**metadata, **signing.sign(self.key, "test@example.com", method, metadata, self.clock())}
+    def channel(self) -> grpc.aio.Channel:
+        """To the public port."""
+        return self.tenant.channel()
+
+    def proved(self, method: str, metadata: dict[str, list[str]]) -> dict[str, list[str]]:
+        """The metadata of a call, with what proves whose it is."""
+        return metadata
 
     async def call(self, method: str = VERSION, message: bytes = b"", **metadata: str | list[str]) -> bytes:
         """The answer to a unary call. Raises grpc.aio.AioRpcError."""
@@ -210,13 +227,37 @@ class Person:
     async def stream(self, method: str, message: bytes = b"", **metadata: str | list[str]) -> AsyncIterator[Any]:
         """A call under way; it is cancelled at the end of the block."""
         told = {key: [value] if isinstance(value, str) else value for key, value in metadata.items()}
-        told = self.signed(method, {"runtime": ["Talos"], **told})
-        async with self.tenant.channel() as channel:
+        told = self.proved(method, {"runtime": ["Talos"], **told})
+        async with self.channel() as channel:
             call = channel.unary_stream(method)(message, metadata=pairs(told), timeout=PATIENCE)
             try:
                 yield call
             finally:
                 call.cancel()
+
+
+@dataclass
+class Person(Caller):
+    """Who signs each call."""
+
+    key: openpgp.PrivateKey
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    def proved(self, method: str, metadata: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {**metadata, **signing.sign(self.key, "test@example.com", method, metadata, self.clock())}
+
+
+@dataclass
+class Holder(Caller):
+    """Who shows a client certificate."""
+
+    pair: CertKey
+
+    def channel(self) -> grpc.aio.Channel:
+        settings = self.tenant.lab.settings
+        ca = settings.certificate.with_name("ca.crt").read_bytes()
+        shown = grpc.ssl_channel_credentials(ca, self.pair.standard_key, self.pair.crt)
+        return grpc.aio.secure_channel(f"{settings.host}:{settings.port}", shown)
 
 
 def pairs(metadata: dict[str, list[str]]) -> tuple[tuple[str, str], ...]:

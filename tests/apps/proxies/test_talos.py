@@ -17,7 +17,7 @@ from apps.reconcile.outbox import changed
 from apps.tenants.models import Organisation
 from talos import openpgp, signing
 from tests.apps.gateways.lab import Lab
-from tests.apps.proxies.site import PATIENCE, REBOOT, VERSION, Person, Tenant, pairs
+from tests.apps.proxies.site import PATIENCE, REBOOT, VERSION, Caller, Person, Tenant, pairs
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -65,7 +65,7 @@ async def test_calls_that_prove_nothing(lab: Lab) -> None:
         async def refused(person: Person, **tampered: list[str]) -> str:
             told = []
             for node in (machine.uuid, "no-such-node"):
-                metadata = person.signed(VERSION, {"runtime": ["Talos"], "context": ["prod"]}) | {"node": [node]}
+                metadata = person.proved(VERSION, {"runtime": ["Talos"], "context": ["prod"]}) | {"node": [node]}
                 code, text = await sent(metadata | tampered)
                 assert code is UNAUTHENTICATED
                 told.append(text)
@@ -81,10 +81,10 @@ async def test_calls_that_prove_nothing(lab: Lab) -> None:
         assert "siderov1" in await refused(ana, **{signing.SIGNATURE: ["siderov2 a b c"]})
         other = openpgp.generate("Test <eve@example.com>", now, timedelta(hours=4))
         assert "not known" in await refused(replace(ana, key=other))
-        foreign = ana.signed(VERSION, {"context": ["prod"]})[signing.SIGNATURE][0].split(" ")
-        mine = replace(ana, key=other).signed(VERSION, {"context": ["prod"]})[signing.SIGNATURE][0].split(" ")
+        foreign = ana.proved(VERSION, {"context": ["prod"]})[signing.SIGNATURE][0].split(" ")
+        mine = replace(ana, key=other).proved(VERSION, {"context": ["prod"]})[signing.SIGNATURE][0].split(" ")
         assert "signature" in await refused(ana, **{signing.SIGNATURE: [" ".join([*foreign[:3], mine[3]])]})
-        another = ana.signed(VERSION, {"runtime": ["Talos"], "node": [machine.uuid]})
+        another = ana.proved(VERSION, {"runtime": ["Talos"], "node": [machine.uuid]})
         assert (await sent(another, REBOOT))[0] is UNAUTHENTICATED
         assert await ana.version(node=machine.uuid, context="prod") == [""]
 
@@ -240,6 +240,21 @@ async def test_each_use_of_a_key_is_noted(lab: Lab, monkeypatch: pytest.MonkeyPa
                 await asyncio.sleep(0.05)
 
 
+async def test_a_client_certificate_proves_its_holder(lab: Lab) -> None:
+    async with one_cluster(lab) as (tenant, (machine,)):
+        ana = await tenant.holder("reader")
+        async with asyncio.timeout(PATIENCE):
+            while (await _answer(ana, machine.uuid))[0] is not grpc.StatusCode.OK:
+                await asyncio.sleep(0.05)  # until the port trusts the organisation's authority
+        assert await ana.version(nodes=machine.uuid, context="prod") == [machine.uuid]
+        assert (await ana.refusal(REBOOT, node=machine.uuid))[0] is DENIED
+        await tenant.update(ana, revoked_at=datetime.now(UTC))
+        assert await ana.refusal(node=machine.uuid) == (
+            UNAUTHENTICATED,
+            "this key was revoked; sign in again or get a new config",
+        )
+
+
 async def test_machines_in_maintenance_mode(lab: Lab) -> None:
     async with lab.gateway(), lab.fleet(await lab.token(), 1) as fleet:
         tenant = Tenant(lab)
@@ -288,7 +303,7 @@ async def test_a_machine_that_is_away(lab: Lab) -> None:
         assert "not connected since 2026-11-24 02:00:00 UTC" in told[1]
 
 
-async def _answer(person: Person, node: str) -> tuple[grpc.StatusCode, str]:
+async def _answer(person: Caller, node: str) -> tuple[grpc.StatusCode, str]:
     try:
         await person.version(node=node)
     except grpc.aio.AioRpcError as error:
