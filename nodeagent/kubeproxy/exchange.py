@@ -11,7 +11,7 @@ from nodeagent.kubeproxy.headers import Address, Head
 from nodeagent.kubeproxy.ports import Passage
 from nodeagent.kubeproxy.status import Failure
 from nodeagent.kubeproxy.upstream import Pool, Upstream
-from nodeagent.kubeproxy.wire import Left, Wire, copy
+from nodeagent.kubeproxy.wire import Left, Wire, copy, what
 
 CLIENT_LEFT = 499
 """Outcome of a request that nobody waits for any more; no client sees it."""
@@ -122,7 +122,7 @@ class Exchange:
                     events = [await client.receive(), *client.ready()]
             await client.left()
         except h11.RemoteProtocolError as error:
-            raise self._failure(400, f"the request's body is malformed: {error}") from None
+            raise self._failure(400, f"the request's body is malformed: {what(error)}") from None
         except OSError:
             pass
         raise _ClientLeft
@@ -138,7 +138,9 @@ class Exchange:
         except (OSError, h11.RemoteProtocolError) as error:
             if not fresh and self._request.method in _REPEATABLE and not self._has_body():
                 raise _Stale from None
-            text = f"cluster {name} closed the connection before it answered" if isinstance(error, Left) else str(error)
+            text = (
+                f"cluster {name} closed the connection before it answered" if isinstance(error, Left) else what(error)
+            )
             raise Failure(502, f"{text}; try again, and see what the machines of cluster {name} say") from None
         try:
             while True:
@@ -148,7 +150,7 @@ class Exchange:
                     return self._status == 101
                 events = [await cluster.receive(), *cluster.ready()]
         except (OSError, h11.RemoteProtocolError) as error:
-            raise Broken(502, f"the answer of cluster {name} broke off: {error}") from None
+            raise Broken(502, f"the answer of cluster {name} broke off: {what(error)}") from None
 
     def _has_body(self) -> bool:
         names = {name for name, _ in self._request.headers}

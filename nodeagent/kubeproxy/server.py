@@ -14,7 +14,7 @@ from nodeagent.kubeproxy.exchange import Broken, Exchange
 from nodeagent.kubeproxy.ports import Gate, Passage, Refused, Request
 from nodeagent.kubeproxy.status import Failure
 from nodeagent.kubeproxy.upstream import Pool
-from nodeagent.kubeproxy.wire import Plain, Wire
+from nodeagent.kubeproxy.wire import Plain, Wire, what
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class KubernetesProxy:
                 async with asyncio.timeout(IDLE_SECONDS):
                     request = await client.receive()
             except h11.RemoteProtocolError as error:
-                failure = Failure(error.error_status_hint, f"this is no HTTP request: {error}")
+                failure = Failure(error.error_status_hint, f"this is no HTTP request: {what(error)}")
                 await client.send(*status.answer(failure, b"", last=True))
                 return
             assert isinstance(request, h11.Request)
@@ -140,10 +140,10 @@ def _understood(request: h11.Request) -> tuple[headers.Address, headers.Head]:
 
 
 async def _fail(client: Wire, request: h11.Request, failure: Failure) -> None:
-    """Tell it. Whoever is misdirected, or has more of a body to send, needs another connection."""
+    """Tell it. Whoever is misdirected, not understood, or has more of a body to send needs another connection."""
     with contextlib.suppress(h11.RemoteProtocolError):
         client.ready()
-    last = failure.status == 421 or client.http.their_state is not h11.DONE
+    last = failure.status in (400, 405, 421) or client.http.their_state is not h11.DONE
     await client.send(*status.answer(failure, request.method, last=last))
 
 

@@ -63,7 +63,10 @@ class Wire:
         while True:
             event = self.http.next_event()
             if event is h11.NEED_DATA:
-                self.http.receive_data(await self.stream.read())
+                data = await self.stream.read()
+                if not data and self.http.their_state is not h11.SEND_BODY:  # a body may go on until the end
+                    raise Left("the connection was closed")
+                self.http.receive_data(data)
             elif event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
                 raise Left("the connection was closed")
             else:
@@ -99,6 +102,13 @@ class Wire:
             self.http.start_next_cycle()
             return True
         return False
+
+
+def what(error: Exception) -> str:
+    """What was wrong, without what was sent: that may be long, or secret."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return str(error).partition(":")[0]
 
 
 async def copy(source: ByteStream, target: ByteStream) -> None:
