@@ -27,7 +27,9 @@ def refusal(actor: Actor, verb: str, needed: str, target: object, found: Standin
     """The refusal of somebody whose role is not enough for a verb or a method."""
     where = f"on {target}" if target else "in this organisation"
     held = f"{actor.name} is {found.role}" if found.role else f"{actor.name} has no role"
-    if found.decided_by:
+    if found.shut_out:
+        held = f"{actor.name} is shut out by {_policies(found.decided_by)}"
+    elif found.decided_by:
         held += f" there by {_policies(found.decided_by)}"
     elif found.role == found.ceiling != found.uncapped:
         held += " with this credential"

@@ -44,6 +44,7 @@ clusters = _completer("clusters", "name", lambda row: row["state"]["word"])
 members = _completer("members", "email", lambda row: row["role"])
 api_tokens = _completer("api-tokens", "name", lambda row: f"{row['role']}, {row['state']['word']}")
 service_accounts = _completer("service-accounts", "name", lambda row: row["role"])
+policies = _completer("policies", "name", lambda row: row["effect"])
 join_tokens = _completer("join-tokens", "name", lambda row: row["state"]["word"])
 machine_classes = _completer("machine-classes", "name", lambda row: ", ".join(row["match_labels"]), search=False)
 
@@ -66,6 +67,15 @@ def new_targets(context: click.Context, parameter: click.Parameter, typed: str) 
             if row["state"]["shape"] == "ask" and row["address"].startswith(typed)
         ]
     return []
+
+
+def verbs(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """What `omni access explain` is asked about."""
+    from apps.access.methods import METHODS
+    from apps.access.verbs import VERBS
+
+    known = [*VERBS, "kubernetes", *(f"talos:{method}" for method in METHODS)]
+    return [CompletionItem(verb) for verb in known if verb.startswith(typed)]
 
 
 def contexts(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
