@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from apps.access.actor import Actor
+from apps.access.actor import ROLES, Actor
 from apps.access.check import check
 from apps.accounts.actions import check_role
 from apps.accounts.keys import check_room, holder_of
@@ -55,13 +55,7 @@ def issue_certificate(
     Whoever is not the holder may issue it for service accounts only. It acts with no more than the credential that
     asked for it, and ends with the browser session or API token that did. Raises `Denied`, `ValidationError`.
     """
-    if isinstance(holder, ServiceAccount) and actor.id != str(holder.id):
-        check(actor, "service-account.write", holder.name)
-        check_role(actor, holder.role)
-    else:
-        check(actor, "access-key.create", name)
-    if isinstance(holder, User) and actor.id != str(holder.id):
-        raise ValidationError("a person's certificate is issued to nobody else")
+    role = _most(actor, holder, name)
     if not SHORTEST <= lifetime <= LONGEST:
         raise ValidationError({"lifetime": f"from one minute to {LONGEST // timedelta(hours=1)} hours"})
     whose = {"user": holder} if isinstance(holder, User) else {"service_account": holder}
@@ -73,7 +67,7 @@ def issue_certificate(
         kind=AccessKey.CERTIFICATE,
         fingerprint=row_id.hex,
         name=name.strip()[:120] or "talosctl",
-        role=actor.ceiling,
+        role=role,
         expires_at=ends,
         session_key=session_key,
         api_token=api_token,
@@ -89,3 +83,15 @@ def issue_certificate(
     )  # fmt: skip
     changed("access-key", key.id, actor.organisation_id)
     return key, made
+
+
+def _most(actor: Actor, holder: User | ServiceAccount, name: str) -> str:
+    """The most that `actor` may let a certificate of `holder` do. Raises `Denied`, `ValidationError`."""
+    if actor.id == str(holder.id):
+        check(actor, "access-key.create", name)
+        return actor.role or ROLES[0]
+    if isinstance(holder, User):
+        raise ValidationError("a person's certificate is issued to nobody else")
+    check(actor, "service-account.write", holder.name)
+    check_role(actor, holder.role)
+    return holder.role

@@ -11,8 +11,8 @@ from apps.accounts import authority
 from apps.accounts.identity import Identity
 from apps.accounts.models import AccessKey
 from apps.clusters.models import Cluster
+from apps.proxies import kubeconfigs
 from apps.proxies.actions import holder_of, name_of
-from apps.proxies.kubeconfigs import authority as installation_authority
 from apps.tenants.models import Organisation
 from talos.talosconfig import Context, TalosConfig
 
@@ -35,7 +35,7 @@ def give(
     check(actor, "cluster.access", cluster or "")
     slug = Organisation.objects.get(id=actor.organisation_id).slug
     holder, key = holder_of(identity), None
-    context = Context(endpoints=[settings.CONFIG.public_url], ca=_base64(installation_authority()))
+    context = Context(endpoints=[settings.CONFIG.public_url], ca=_base64(kubeconfigs.authority()))
     if cluster is not None:
         context.cluster = cluster.name
     if proof == CERTIFICATE:
