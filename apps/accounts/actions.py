@@ -146,6 +146,19 @@ def remove_member(actor: Actor, membership: Membership) -> None:
     membership.delete()
 
 
+def revoke_credentials(actor: Actor, membership: Membership) -> tuple[int, int]:
+    """End every token and access key of a member here, who stays one; how many of each. Raises `Denied`.
+
+    Their browsers stay signed in: these are the person's, in all their organisations.
+    """
+    check(actor, "member.update", membership.user.email)
+    check_role(actor, membership.role)
+    tokens, keys = revoke_all_of(membership.user, actor.organisation_id)
+    record(actor, "member.revoke", "member", membership.id, membership.user.email, tokens=tokens, keys=keys)
+    changed("member", membership.id, actor.organisation_id)
+    return tokens, keys
+
+
 def create_api_token(actor: Actor, user: User, name: str, role: str, expires_at: datetime | None = None) -> Shown:
     """Make a token that acts for `user` with at most `role`. Raises `Denied`, `ValidationError`."""
     check(actor, "api-token.create", name)

@@ -57,6 +57,11 @@ class InvitedSerializer(serializers.Serializer[Any]):
     sign_in_path = serializers.CharField(help_text="Path of the one-time link that lets them in; shown once.")
 
 
+class RevokedSerializer(serializers.Serializer[Any]):
+    tokens = serializers.IntegerField(help_text="API tokens that ended.")
+    keys = serializers.IntegerField(help_text="Access keys that ended.")
+
+
 @router.resource("members")
 class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewSet):
     """The people of the organisation and their roles."""
@@ -69,6 +74,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantView
         "partial_update": "member.update",
         "destroy": "member.remove",
         "link": "member.invite",
+        "revoke": "member.update",
     }
     serializer_class = MemberSerializer
     filterset_fields = ["role"]
@@ -96,6 +102,13 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantView
         """A new one-time link for somebody who did not come yet; the one given before ends."""
         path = actions.renew_invitation(request.actor, self.get_object())
         return Response(InvitedSerializer({"member": queries.members().get(id=id), "sign_in_path": path}).data)
+
+    @extend_schema(request=None, responses=RevokedSerializer)
+    @action(detail=True, methods=["post"])
+    def revoke(self, request: TenantRequest, slug: str, id: str) -> Response:
+        """Revoke every API token and access key of a member here; they stay a member."""
+        tokens, keys = actions.revoke_credentials(request.actor, self.get_object())
+        return Response(RevokedSerializer({"tokens": tokens, "keys": keys}).data)
 
     def partial_update(self, request: TenantRequest, slug: str, id: str) -> Response:
         """Change a member's role."""

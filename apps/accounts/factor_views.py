@@ -28,7 +28,7 @@ class _Once:
 
     def clean_code(self) -> str:
         code: str = super().clean_code()  # type: ignore[misc]
-        if not cache.add(f"second factor {self.user.pk} {''.join(code.split())}", 1, CODE_WORKS):
+        if not cache.add(f"second-factor:{self.user.pk}:{''.join(filter(str.isdigit, code))}", 1, CODE_WORKS):
             raise ValidationError(SecondFactorAdapter.error_messages["incorrect_code"])
         return code
 

@@ -11,10 +11,12 @@ from rest_framework.views import APIView
 
 from apps.access.actor import Actor
 from apps.access.check import allowed
+from apps.accounts.actions import revoke_api_token
 from apps.accounts.authentication import BrowserAuthentication, TokenAuthentication
 from apps.accounts.identity import Identity, actor_in, new_request_id, places_of, source_of
 from apps.accounts.people import LONGEST_NAME, open_organisation
 from apps.api.problems import NotSignedIn
+from apps.tenants.scope import tenant_scope
 
 
 class PlaceSerializer(serializers.Serializer[Any]):
@@ -64,6 +66,23 @@ class MeView(SignedInView):
         email = identity.user.email if identity.user else None
         answer = {"id": holder.id, "email": email, "name": holder.name, "token": token} if holder else {}
         return Response(MeSerializer(answer).data)
+
+
+class TokenView(SignedInView):
+    http_method_names = ["delete"]
+
+    @extend_schema(responses={204: None}, operation_id="me_token_revoke")
+    def delete(self, request: Request) -> Response:
+        """Revoke the API token that asks: signing a program out."""
+        token = caller(request).token
+        if token is None:
+            raise PermissionDenied("no API token asks; sign out on the page instead")
+        request_id = getattr(request, "request_id", "") or new_request_id()
+        actor = actor_in(caller(request), token.organisation_id, request_id, source_of(request.META))
+        if actor is not None:
+            with tenant_scope(actor.organisation_id):
+                revoke_api_token(actor, token)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class NewOrganisationSerializer(serializers.Serializer[Any]):

@@ -5,8 +5,9 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularYAMLAPIView
 
 from apps.api import problems
 from apps.api.login import LoginFetchView, LoginRequestsView
-from apps.api.me import MeView, OrganisationsView
+from apps.api.me import MeView, OrganisationsView, TokenView
 from apps.api.registry import routers
+from apps.api.sessions import OtherSessionsView, SessionsView, SessionView
 from apps.dashboard.api import StatusViewSet
 from apps.tenants.api import OrganisationViewSet
 
@@ -15,6 +16,10 @@ urlpatterns = [
     path("schema.json", SpectacularJSONAPIView.as_view(), name="api-schema-json"),
     path("login-requests", LoginRequestsView.as_view(), name="api-login-requests"),
     path("login-requests/fetch", LoginFetchView.as_view(), name="api-login-fetch"),
+    path("me/sessions", SessionsView.as_view(), name="api-sessions"),
+    path("me/sessions/end-others", OtherSessionsView.as_view(), name="api-sessions-end-others"),
+    path("me/sessions/<slug:session_id>", SessionView.as_view(), name="api-session"),
+    path("me/token", TokenView.as_view(), name="api-me-token"),
     path("me", MeView.as_view(), name="api-me"),
     path("organisations", OrganisationsView.as_view(), name="api-organisations"),
     path(

@@ -269,6 +269,20 @@ def member_role(request: PageRequest, member_id: str) -> HttpResponse:
     return redirect("members", request.organisation.slug)
 
 
+@page("member.update")
+def member_revoke(request: PageRequest, member_id: str) -> HttpResponse:
+    """End a member's API tokens and access keys here."""
+    member = _member(member_id)
+    if request.method == "POST":
+        try:
+            with transaction.atomic():
+                tokens, keys = actions.revoke_credentials(request.actor, member)
+            messages.success(request, f"Revoked of {member.user.email}: API tokens {tokens}, access keys {keys}.")
+        except ValidationError as error:
+            messages.error(request, " ".join(error.messages))
+    return redirect("members", request.organisation.slug)
+
+
 @page("member.remove")
 def member_remove(request: PageRequest, member_id: str) -> HttpResponse:
     """End a membership, and the person's API tokens here."""

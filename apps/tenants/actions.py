@@ -17,6 +17,8 @@ def rename_organisation(actor: Actor, organisation: Organisation, name: str) -> 
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise ValidationError({"name": f"Give the organisation a name of 1 to {LONGEST_NAME} characters."})
+    if name == organisation.name:
+        return
     before, organisation.name = organisation.name, name
     organisation.save(update_fields=["name"])
     record(actor, "organisation.update", "organisation", organisation.id, organisation.slug, before=before, after=name)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def admin() -> None:
-    """Get in without a password: tokens, sign-in links.
+    """Get in without a password or second factor: tokens, sign-in links.
 
     For whoever can read the data folder of a server that runs.
     """
@@ -78,6 +78,29 @@ def create_organisation(config: Config, slug: str, name: str, owner: str) -> Non
         except ValidationError as error:
             raise click.ClickException(" ".join(error.messages)) from None
     click.echo(new_signin_link(config, owner))
+
+
+@admin.command("reset-second-factor")
+@installation("data", "database_url")
+@click.argument("email")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset_second_factor(config: Config, email: str, yes: bool) -> None:
+    """Take somebody's passkeys, authenticator app and recovery codes away, who lost them all.
+
+    Be sure that it is they who ask. Their password, or a link of `omni admin signin-link`, signs them in then. It is
+    in the audit of each of their organisations.
+    """
+    if not yes:
+        click.confirm(f"Take every second factor of {email} away?", abort=True)
+    with _database(config):
+        from apps.accounts import factors
+        from apps.accounts.models import User
+
+        user = User.objects.filter(email=email.lower()).first()
+        if user is None:
+            raise click.ClickException(f"there is no account {email}")
+        gone = factors.reset_second_factor(user, "omni admin")
+    click.echo(f"{user.email} has no second factor now." if gone else f"{user.email} had no second factor.")
 
 
 @admin.command(hidden=True)

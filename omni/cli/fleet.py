@@ -225,6 +225,18 @@ def use(api: Api, slug: str) -> None:
     click.echo(f"Commands speak to {slug} now (context {stored.current}).")
 
 
+@orgs.command("second-factor")
+@click.argument("state", type=click.Choice(["required", "optional"]))
+@with_api
+def second_factor(api: Api, state: str) -> None:
+    """Ask every member for a second factor, or leave it to them.
+
+    Who has none is sent to set it up before they see the organisation in a browser. Tokens and keys go on.
+    """
+    api.call("PATCH", api.at(), json={"second_factor_required": state == "required"})
+    click.echo(f"A second factor is {state} in {api.organisation} now.")
+
+
 @orgs.command("create")
 @click.argument("slug")
 @click.option("--name", help="What it is called on pages [the slug].")

@@ -75,12 +75,25 @@ def change_role(api: Api, who: str, role: str) -> None:
     api.patch("members", _member(api, who), json={"role": role})
 
 
+@members.command("revoke")
+@who
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_api
+def revoke(api: Api, who: str, yes: bool) -> None:
+    """Revoke every API token and access key of a member here, who stays one."""
+    row = api.get("members", _member(api, who))
+    if not yes:
+        click.confirm(f"Revoke every API token and access key of {row['email']}?", abort=True)
+    ended = api.post("members", row["id"], "revoke")
+    click.echo(f"Revoked: {ended['tokens']} API tokens, {ended['keys']} access keys.")
+
+
 @members.command("remove")
 @who
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_api
 def remove(api: Api, who: str, yes: bool) -> None:
-    """End a membership, with the person's API tokens here."""
+    """End a membership, with the person's API tokens and access keys here."""
     row = api.get("members", _member(api, who))
     if not yes:
         click.confirm(f"Remove {row['email']} ({row['role']}) and revoke their {row['tokens']} API tokens?", abort=True)

@@ -54,6 +54,10 @@ HTTP: dict[str, str] = {
     "OPTIONS /api/v1/schema.json": ANYBODY,
     "PAGE /api/v1/.": ANYBODY,  # 404 as a problem document
     "GET /api/v1/me": SIGNED_IN,
+    "GET /api/v1/me/sessions": SIGNED_IN,
+    "DELETE /api/v1/me/sessions/<session_id>": SIGNED_IN,
+    "POST /api/v1/me/sessions/end-others": SIGNED_IN,
+    "DELETE /api/v1/me/token": SIGNED_IN,
     f"GET {API}": SIGNED_IN,
     f"POST {API}": SIGNED_IN,  # and owner of an organisation
     f"GET {ACME}": "organisation.read",
@@ -67,6 +71,7 @@ HTTP: dict[str, str] = {
     f"PATCH {ACME}/members/<id>": "member.update",
     f"DELETE {ACME}/members/<id>": "member.remove",
     f"POST {ACME}/members/<id>/link": "member.invite",
+    f"POST {ACME}/members/<id>/revoke": "member.update",
     f"GET {ACME}/api-tokens": "api-token.list",
     f"POST {ACME}/api-tokens": "api-token.create",
     f"GET {ACME}/api-tokens/<id>": "api-token.list",
@@ -135,7 +140,7 @@ HTTP: dict[str, str] = {
     f"DELETE {ACME}/machine-classes/<name>": "machine-class.write",
     "PAGE /o/<slug>/oidc/.well-known/openid-configuration": ANYBODY,
     "PAGE /o/<slug>/oidc/keys": ANYBODY,
-    "PAGE /o/<slug>/oidc/authorize": SIGNED_IN,  # then a person grants it for an organisation of theirs
+    "PAGE /o/<slug>/oidc/authorize": ANYBODY,  # sends who asks rightly to sign in; then a person grants it
     "PAGE /o/<slug>/oidc/token": ANYBODY,  # who brings a code and its PKCE verifier
     "PAGE /o/<slug>/": "organisation.read",
     "PAGE /o/<slug>/now": "organisation.read",
@@ -196,6 +201,7 @@ HTTP: dict[str, str] = {
     "PAGE /o/<slug>/members/<member_id>/row": "member.list",
     "PAGE /o/<slug>/members/<member_id>/link": "member.invite",
     "PAGE /o/<slug>/members/<member_id>/role": "member.update",
+    "PAGE /o/<slug>/members/<member_id>/revoke": "member.update",
     "PAGE /o/<slug>/members/<member_id>/remove": "member.remove",
     "PAGE /o/<slug>/clusters/<name>/access": "cluster.access",
     "PAGE /o/<slug>/service-accounts": "service-account.list",
