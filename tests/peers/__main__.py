@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from tests.peers import configs, machine, siderolink, signing
+from tests.peers import configs, machine, siderolink, talosproxy, signing
 from tests.peers.report import Report
 
 SUITES = {"configs": configs.run, "siderolink": siderolink.run, "machine": machine.run, "signing": signing.run}

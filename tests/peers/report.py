@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 BIN = Path(__file__).parent / "bin"
@@ -38,14 +38,22 @@ class Report:
                 pass
 
     @contextlib.asynccontextmanager
-    async def started(self, title: str, name: str, *arguments: str | os.PathLike[str]) -> AsyncIterator["Program"]:
-        """A running program; `title` goes before the names of its checks. It is ended and its status looked at."""
+    async def started(
+        self, title: str, name: str, *arguments: str | os.PathLike[str], told: Callable[[str], None] | None = None
+    ) -> AsyncIterator["Program"]:
+        """A running program; `title` goes before the names of its checks. It is ended and its status looked at.
+
+        `told` gets each line that it writes to its user, in a thread.
+        """
         process = await asyncio.create_subprocess_exec(
             BIN / name,
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE if told else None,
+            env={**os.environ, "BROWSER": "echo"},
         )
+        listening = asyncio.create_task(_listen(process.stderr, told)) if process.stderr and told else None
         failed = self.failed
         try:
             program = Program(self, title, process)
@@ -57,6 +65,8 @@ class Report:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+            if listening:
+                await listening
 
 
 class Program:
@@ -94,3 +104,8 @@ class Program:
         self._input.close()
         async with asyncio.timeout(CHECK_TIMEOUT):
             await self._process.wait()
+
+
+async def _listen(lines: asyncio.StreamReader, told: Callable[[str], None]) -> None:
+    while line := await lines.readline():
+        await asyncio.to_thread(told, line.decode().strip())
