@@ -3,10 +3,16 @@
 import asyncio
 import sys
 
-from tests.peers import configs, machine, siderolink, talosproxy, signing
+from tests.peers import configs, machine, siderolink, signing, talosproxy
 from tests.peers.report import Report
 
-SUITES = {"configs": configs.run, "siderolink": siderolink.run, "machine": machine.run, "signing": signing.run}
+SUITES = {
+    "configs": configs.run,
+    "siderolink": siderolink.run,
+    "machine": machine.run,
+    "signing": signing.run,
+    "talosproxy": talosproxy.run,
+}
 
 
 async def main() -> int:
