@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -12,6 +13,7 @@ _OBJECTS = re.compile(
     r"/(?:api/[^/]+|apis/(?P<group>[^/]+)/[^/]+)"
     r"(?:/(?:watch/)?namespaces/[^/]+(?=/[^/]+))?(?:/watch)?/(?P<kind>[^/]+)(?:/[^/]+(?:/(?P<part>[^/]+))?)?(?P<rest>/.*)?"
 )
+_SLASHES = re.compile(r"/+")
 _PRINTABLE = re.compile(r"[^ -~]")
 
 
@@ -26,7 +28,7 @@ class Described:
 
 def describe(method: str, target: str, upgrade: bool) -> Described:
     """A request without what may be secret in it: its query, and what `proxy` asks another server for."""
-    path = target.partition("?")[0]
+    path = _SLASHES.sub("/", unquote(target.partition("?")[0]))  # as the API server reads it
     found = _OBJECTS.fullmatch(path)
     if found is None:
         head = "/" + path.lstrip("/").partition("/")[0]
