@@ -13,8 +13,10 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from apps.access.actor import Actor
+from apps.access.models import Policy
 from apps.accounts import actions as accounts
 from apps.accounts import links, service_accounts
+from apps.accounts.authority import authority, issue_certificate
 from apps.accounts.models import Membership, User
 from apps.clusters import actions as clusters
 from apps.clusters.credentials import new_secrets, store_secrets
@@ -71,6 +73,9 @@ def house(organisation: Organisation) -> House:
         token = accounts.create_api_token(actor, user, "ci", "owner")
         service_account = service_accounts.create(actor, "deploys", "reader")
         service_token = service_accounts.create_token(actor, service_account, "github").secret
+        access_key, certificate = issue_certificate(actor, user, "talosctl")
+        clients = authority(actor)
+        policy = Policy.new(name="readers", spec={"subjects": ["role:reader"], "role": "operator"})
         join = machines.create_join_token(actor, "default")
         machine = Machine.new(uuid=uuid_of(1))
         MachineObservation.new(machine=machine, connected=True, stage="maintenance")
@@ -92,6 +97,8 @@ def house(organisation: Organisation) -> House:
         "password": password,
         "API token": token.secret,
         "service account's token": service_token,
+        "client's key": certificate.key.decode().splitlines()[1],
+        "key of the clients' authority": clients.key.decode().splitlines()[1],
         "sign-in link": links.make_sign_in_link(user).rsplit("/", 1)[1],
         "join token": join.token,
         "node unique token": unique.token,
@@ -107,7 +114,7 @@ def house(organisation: Organisation) -> House:
     }
     ids = {"members": member.id, "api-tokens": token.row.id, "join-tokens": join.row.id, "machines": machine.uuid}
     ids |= {"agents": "rack-7", "clusters": "prod", "machine-classes": machine_class, "audit": uuid7()}
-    ids |= {"service-accounts": "deploys"}
+    ids |= {"service-accounts": "deploys", "access-keys": access_key.id, "policies": policy.name}
     return House(organisation, secrets, {kind: str(key) for kind, key in ids.items()}, client, browser)
 
 
