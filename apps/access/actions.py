@@ -16,6 +16,8 @@ from apps.reconcile.outbox import changed
 
 LONGEST_DESCRIPTION = 200
 
+RESERVED = ("new", "preview")
+
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -24,6 +26,8 @@ def read_policy(actor: Actor, name: str, given: Mapping[str, Any]) -> Rule:
     check(actor, "policy.write", name)
     if not _NAME.fullmatch(name):
         raise ValidationError({"name": f"“{name[:80]}” cannot be a name; use 1 to 63 of a-z, 0-9 and inner hyphens"})
+    if name in RESERVED:
+        raise ValidationError({"name": f"“{name}” is the name of a page; take another one"})
     try:
         rule = spec.read(name, given)
     except spec.Wrong as wrong:

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from apps.access.actor import ROLES
 from apps.access.check import allowed
+from apps.access.models import Policy
 from apps.access.verbs import VERBS
 from apps.accounts import actions, links, queries, states
 from apps.accounts.models import ApiToken, Membership, ServiceAccount, User
@@ -93,6 +94,7 @@ def tabs(request: PageRequest) -> dict[str, Any]:
         "accounts": ServiceAccount.objects.count(),
         "tokens": queries.view_of_api_tokens(queries.api_tokens(request.actor), "living").count(),
         "join_tokens": JoinToken.objects.filter(revoked_at=None).count() if sees_join else None,
+        "policies": Policy.objects.count(),
     }
 
 

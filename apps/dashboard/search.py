@@ -71,6 +71,8 @@ PAGES: tuple[_Entry, ...] = (
     _Entry("Members", "people roles invite", "members", "member.list", "people"),
     _Entry("Service accounts", "programs ci gitops robots", "service-accounts", "service-account.list", "key"),
     _Entry("API tokens", "credentials programs ci", "api-tokens", "api-token.list", "key"),
+    _Entry("Policies", "access rights who may roles groups limits explain", "policies", "policy.list", "lock"),
+    _Entry("New policy", "grant limit access rights", "policy-new", "policy.write", "plus", "act"),
     _Entry("Audit", "log history who did what", "audit", "audit.list", "audit"),
     _Entry("Settings", "organisation name defaults", "settings", "organisation.read", "settings"),
     _Entry("Your account", "password sessions profile sign out", "account", "organisation.read", "people"),
