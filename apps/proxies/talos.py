@@ -67,8 +67,8 @@ class TalosGate:
             spots = await self._find(actor, metadata)
             need = _check(actor, method, spots)
             targets = tuple(_target(name, spot) for name, spot in spots)
-            fan_out = bool(_nodes(metadata))
-            _check_connected(spots)
+            if all(target.away for target in targets):
+                raise Refused(StatusCode.UNAVAILABLE, "; ".join(target.away for target in targets[:SHOWN]))
         except Refused as refused:
             code = refused.code.name
             entry = _entry(actor, method, [spot for _, spot in spots], "refused", code=code, reason=str(refused)[:400])
@@ -77,7 +77,7 @@ class TalosGate:
         passed = [spot for _, spot in spots]
         if need.changes:
             await self._journal.before(_entry(actor, method, passed, "asked"))
-        return Passage(targets, fan_out, need.talos_role, self._ticket(key, actor, method, need, passed))
+        return Passage(targets, bool(_nodes(metadata)), need.talos_role, self._ticket(key, actor, method, need, passed))
 
     # Who calls
 
@@ -146,13 +146,12 @@ class TalosGate:
         """One of a cluster's control planes that are connected, each in its turn."""
         looked = [await self._names.machine(actor.organisation_id, id) for id in place.control_planes]
         visible = [spot for spot in looked if spot and spot.cluster_id == place.id and _sees(actor, spot.facts)]
-        connected = [spot for spot in visible if spot.connected and not spot.in_maintenance]
-        if not connected:
-            text = f"no control plane of cluster {place.facts.name} is connected"
-            if visible:
-                text += ": " + "; ".join(_away(spot) for spot in visible[:SHOWN])
-            raise Refused(StatusCode.UNAVAILABLE, text)
-        spot = connected[next(self._turn) % len(connected)]
+        able = [spot for spot in visible if not spot.in_maintenance and not _away(spot)]
+        if not able:
+            why = [_away(spot) or f"machine {spot.facts.name} is in maintenance mode" for spot in visible[:SHOWN]]
+            text = f"no control plane of cluster {place.facts.name} can be called"
+            raise Refused(StatusCode.UNAVAILABLE, f"{text}: {'; '.join(why)}" if why else text)
+        spot = able[next(self._turn) % len(able)]
         return spot.facts.name, spot
 
     # What follows
@@ -218,25 +217,18 @@ def _check(actor: Actor, method: str, spots: Sequence[tuple[str, Spot]]) -> Need
 
 
 def _target(name: str, spot: Spot) -> Target:
-    if spot.in_maintenance:
-        return Target(name, spot.uuid, spot.link, None, spot.fingerprint)
-    if spot.credentials is None:
-        text = f"machine {spot.facts.name} has a configuration that is not of this installation; it cannot be called"
-        raise Refused(StatusCode.UNAVAILABLE, text)
-    return Target(name, spot.uuid, spot.link, spot.credentials)
-
-
-def _check_connected(spots: Sequence[tuple[str, Spot]]) -> None:
-    """A call to several nodes is made if any is connected: what it says of the others is that they do not answer."""
-    if not any(spot.connected for _, spot in spots):
-        raise Refused(StatusCode.UNAVAILABLE, "; ".join(_away(spot) for _, spot in spots[:SHOWN]))
+    held = None if spot.in_maintenance else spot.credentials
+    return Target(name, spot.uuid, spot.link, held, spot.fingerprint if held is None else "", _away(spot))
 
 
 def _away(spot: Spot) -> str:
-    if spot.connected:
-        return f"machine {spot.facts.name} is in maintenance mode"
-    since = f" since {spot.since:%Y-%m-%d %H:%M:%S} UTC" if spot.since else ""
-    return f"machine {spot.facts.name} is not connected{since}"
+    """Why a machine cannot be called now; empty if it can."""
+    if not spot.connected:
+        since = f" since {spot.since:%Y-%m-%d %H:%M:%S} UTC" if spot.since else ""
+        return f"machine {spot.facts.name} is not connected{since}"
+    if spot.credentials is None and not spot.in_maintenance:
+        return f"machine {spot.facts.name} has a configuration that is not of this installation"
+    return ""
 
 
 def _whole_name(spot: Spot) -> str:

@@ -108,6 +108,8 @@ class Machines:
 
         Raises Unanswered when the machine cannot be reached, or is another.
         """
+        if target.away:
+            raise Unanswered(grpc.StatusCode.UNAVAILABLE, target.away)
         connection = self._connection(target)
         connection.users += 1
         try:

@@ -28,6 +28,7 @@ class Target:
     address: str  # for `dial`
     credentials: Credentials | None  # of its cluster, with the role os:impersonator; None: in maintenance mode
     fingerprint: str = ""  # that its hardware has to have besides, in maintenance mode
+    away: str = ""  # why it is known that it cannot be reached; the other targets are called
 
 
 @dataclass(frozen=True)

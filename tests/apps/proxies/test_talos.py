@@ -16,6 +16,7 @@ from apps.machines.models import Machine, MachineObservation
 from apps.reconcile.outbox import changed
 from apps.tenants.models import Organisation
 from talos import openpgp, signing
+from talos.gen.machine import machine_pb2
 from tests.apps.gateways.lab import Lab
 from tests.apps.proxies.site import PATIENCE, REBOOT, VERSION, Caller, Person, Tenant, pairs
 
@@ -286,7 +287,7 @@ def _picked(machine: Machine) -> None:
 
 
 async def test_a_machine_that_is_away(lab: Lab) -> None:
-    async with one_cluster(lab, 2) as (tenant, (_, worker)):
+    async with one_cluster(lab, 2) as (tenant, (first, worker)):
         ana = await tenant.person("reader")
         since = datetime(2026, 11, 24, 2, 0, 0, tzinfo=UTC)
 
@@ -301,6 +302,11 @@ async def test_a_machine_that_is_away(lab: Lab) -> None:
                 await asyncio.sleep(0.05)
         assert told[0] is UNAVAILABLE
         assert "not connected since 2026-11-24 02:00:00 UTC" in told[1]
+        # beside others it is one of the answers
+        answer = machine_pb2.VersionResponse.FromString(await ana.call(VERSION, nodes=[first.uuid, worker.uuid]))
+        told_of = {message.metadata.hostname: message.metadata.error for message in answer.messages}
+        assert told_of[first.uuid] == ""
+        assert "not connected since" in told_of[worker.uuid]
 
 
 async def _answer(person: Caller, node: str) -> tuple[grpc.StatusCode, str]:
