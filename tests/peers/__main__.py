@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from tests.peers import configs, machine, siderolink, signing, talosproxy
+from tests.peers import configs, kubernetes, machine, siderolink, signing, talosproxy
 from tests.peers.report import Report
 
 SUITES = {
@@ -12,6 +12,7 @@ SUITES = {
     "machine": machine.run,
     "signing": signing.run,
     "talosproxy": talosproxy.run,
+    "kubernetes": kubernetes.run,
 }
 
 
