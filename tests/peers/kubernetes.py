@@ -3,7 +3,6 @@
 import tempfile
 from pathlib import Path
 
-
 from tests.nodeagent.kubeproxy.simulated import on_tcp, simulated
 from tests.peers.report import Report
 
