@@ -3,6 +3,7 @@
 Looks at frames before they are parsed, as they come, and at nothing but their first nine bytes. Pure.
 """
 
+from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 PREFACE_SIZE = 24
@@ -33,6 +34,8 @@ _COSTS = {_HEADERS: 0.0, _RST_STREAM: 10.0, _SETTINGS: 10.0, _PING: 2.0, _CONTIN
 
 class Flood(ProtocolError):
     """More than anybody needs who wants something of us."""
+
+    error_code = ErrorCodes.ENHANCE_YOUR_CALM
 
 
 class Meter:

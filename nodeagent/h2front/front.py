@@ -19,13 +19,13 @@ from h2.events import (
     StreamReset,
     WindowUpdated,
 )
-from h2.exceptions import DenialOfServiceError, ProtocolError, TooManyStreamsError
+from h2.exceptions import ProtocolError, TooManyStreamsError
 from h2.settings import SettingCodes, Settings
 
 from nodeagent.dial import CHUNK, Stream
 from nodeagent.h2front.client import Client
 from nodeagent.h2front.exchange import Exchange, Route
-from nodeagent.h2front.floods import HEADER_LIMIT, Flood, Meter
+from nodeagent.h2front.floods import HEADER_LIMIT, Meter
 from nodeagent.h2front.upstream import Pool
 from nodeagent.quiet import Quiet
 
@@ -101,12 +101,8 @@ class _Front:
                 for event in self._http.receive_data(data):
                     self._take(event)
                 await self._client.flush()
-        except (Flood, DenialOfServiceError, TooManyStreamsError) as error:
-            self._http.clear_outbound_data_buffer()
-            self._http.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            await self._send_away(str(error))
-        except ProtocolError as error:  # h2 has said so
-            await self._send_away(str(error))
+        except ProtocolError as error:
+            await self._send_away(error)
 
     async def watch(self) -> None:
         """Let go of clients that are gone, and of those that want nothing more."""
@@ -135,11 +131,14 @@ class _Front:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._pool.close()
 
-    async def _send_away(self, reason: str) -> None:
-        """Hear the client out, which may be in the middle of a flood; nothing it says counts any more."""
+    async def _send_away(self, error: ProtocolError) -> None:
+        """Say why, and hear the client out, which may be in the middle of a flood; nothing it says counts any more."""
         address = (self._writer.get_extra_info("peername") or ("",))[0]
-        if _quiet.left_out(f"{address} {reason}") is not None:
-            log.info("HTTP/2 with %s is ended: %s", address, reason)
+        if _quiet.left_out(f"{address} {error}") is not None:
+            log.info("HTTP/2 with %s is ended: %s", address, error)
+        flood = isinstance(error, TooManyStreamsError)
+        self._http.clear_outbound_data_buffer()
+        self._http.close_connection(ErrorCodes.ENHANCE_YOUR_CALM if flood else error.error_code)
         self._client.push()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
