@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -190,6 +191,7 @@ async def opened(behaviour: Behaviour, **others: Behaviour) -> AsyncIterator[Lab
     live: set[asyncio.Task[None]] = set()
 
     async def front(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
         task = asyncio.ensure_future(h2front.serve((reader, writer), route))
         live.add(task)
         try:
