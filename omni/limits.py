@@ -1,4 +1,6 @@
-"""What is refused before anything reads it: bodies that are too large, and addresses with NUL in them."""
+"""What is refused before anything reads it: bodies that are too large, addresses with NUL in them, and requests for
+clusters, which the public port leads to the Kubernetes proxy unless their connection had asked for something else.
+"""
 
 import json
 from typing import Any
@@ -7,12 +9,17 @@ LARGEST_BODY = 8 << 20
 """Bytes of a request's body. A template of 10,000 lines with the files it names has less than a tenth of it."""
 
 
+MISDIRECTED = (
+    "requests under /k8s/ need a connection of their own, or HTTP/2: a connection goes where its first one went"
+)
+
+
 class TooLarge(Exception):
     """More of a body came than is taken."""
 
 
 class Limits:
-    """ASGI around everything: answers 413 and 400 by itself. NUL is refused since PostgreSQL's texts cannot hold it."""
+    """ASGI around everything: answers 413, 421 and 400 by itself. NUL is refused since PostgreSQL cannot hold it."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -20,6 +27,8 @@ class Limits:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             await _refuse(scope, receive, send, 400, "Bad Request", "a NUL character cannot be part of an address")
+        elif scope["path"].startswith("/k8s/"):
+            await _refuse(scope, receive, send, 421, "Misdirected Request", MISDIRECTED, (b"connection", b"close"))
         elif scope["type"] != "http":
             await self.app(scope, receive, send)
         else:
@@ -50,7 +59,9 @@ def _declared(scope: dict[str, Any]) -> int:
     return int(given) if given.isdigit() else 0
 
 
-async def _refuse(scope: dict[str, Any], receive: Any, send: Any, status: int, title: str, sentence: str) -> None:
+async def _refuse(
+    scope: dict[str, Any], receive: Any, send: Any, status: int, title: str, sentence: str, *more: tuple[bytes, bytes]
+) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 4400, "reason": sentence})
@@ -63,7 +74,7 @@ async def _refuse(scope: dict[str, Any], receive: Any, send: Any, status: int, t
     else:
         problem = {"type": "about:blank", "title": title, "status": status, "detail": sentence}
         kind, body = "application/problem+json", json.dumps(problem)
-    headers = [(b"content-type", kind.encode()), (b"content-security-policy", CONTENT_POLICY.encode())]
+    headers = [(b"content-type", kind.encode()), (b"content-security-policy", CONTENT_POLICY.encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body.encode()})
 

@@ -46,3 +46,14 @@ async def test_nul_in_the_address_of_a_websocket() -> None:
     socket = ApplicationCommunicator(application, scope)
     await socket.send_input({"type": "websocket.connect"})
     assert (await socket.receive_output(10))["code"] == 4400
+
+
+@pytest.mark.parametrize("path", ["/k8s/", "/k8s/acme/prod/api/v1/pods"])
+async def test_requests_for_clusters_are_misdirected(path: str) -> None:
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
+    start = await ApplicationCommunicator(application, scope).receive_output(10)
+    assert start["status"] == 421
+    assert (b"connection", b"close") in start["headers"]
+    socket = ApplicationCommunicator(application, {**scope, "type": "websocket"})
+    await socket.send_input({"type": "websocket.connect"})
+    assert (await socket.receive_output(10))["code"] == 4400
