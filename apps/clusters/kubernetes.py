@@ -24,6 +24,16 @@ class KubernetesError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Call:
+    """One request to the API. `content_type` is that of `body`, which is sent as JSON."""
+
+    method: str
+    path: str  # with its query
+    body: Any = None
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True)
 class ControlPlane:
     """A control plane's address on the overlay, and the administrator's credentials of its cluster."""
 
@@ -48,6 +58,30 @@ def delete_node(control_plane: ControlPlane, name: str) -> None:
         nodes.run(_delete_node(control_plane, name), TIMEOUT)
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
         raise KubernetesError(f"the Kubernetes API does not answer: {error}") from None
+
+
+def call(control_plane: ControlPlane, *calls: Call) -> list[Any]:
+    """The answers to requests made one after the other; None where there is no such object (404).
+
+    Raises KubernetesError at the first that is refused, OSError, TimeoutError.
+    """
+    try:
+        return nodes.run(_calls(control_plane, calls), TIMEOUT)
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+        raise KubernetesError(f"the Kubernetes API does not answer: {error}") from None
+
+
+async def _calls(control_plane: ControlPlane, calls: Iterable[Call]) -> list[Any]:
+    answers: list[Any] = []
+    async with _pool(control_plane) as pool:
+        for asked in calls:
+            body = None if asked.body is None else json.dumps(asked.body).encode()
+            code, content = await _call(pool, asked.method, asked.path, body, asked.content_type)
+            if code >= 300 and code != 404:
+                what = f"{asked.method} {asked.path.partition('?')[0]}"
+                raise KubernetesError(f"{what} was answered with {code}: {_reason(content)}")
+            answers.append(None if code == 404 else json.loads(content))
+    return answers
 
 
 async def _status(control_plane: ControlPlane) -> tuple[bool, tuple[tuple[str, bool], ...]]:
@@ -93,9 +127,13 @@ def _reason(body: bytes) -> str:
         return body[:300].decode(errors="replace")
 
 
-async def _call(pool: httpcore.AsyncConnectionPool, method: str, path: str) -> tuple[int, bytes]:
+async def _call(
+    pool: httpcore.AsyncConnectionPool, method: str, path: str, body: bytes | None = None, content_type: str = ""
+) -> tuple[int, bytes]:
     headers = [("Host", "kubernetes"), ("Accept", "application/json"), ("User-Agent", "omni")]
-    answer = await pool.request(method, f"https://kubernetes{path}", headers=headers)
+    if body is not None:
+        headers += [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+    answer = await pool.request(method, f"https://kubernetes{path}", headers=headers, content=body)
     return answer.status, answer.content
 
 

@@ -278,6 +278,8 @@ class _Run:
             status.phase, status.ready = decision.phase, decision.ready
             status.kubernetes_api_ready = decision.api_ready
             status.step = decision.step.kind if decision.step else ""
+            if decision.api_ready and not before[CONCLUSIONS.index("kubernetes_api_ready")]:
+                hint("cluster-access", self.cluster_id, self.organisation_id)
             if decision.ready and status.ready_at is None:
                 status.ready_at = timezone.now()
             if _conclusions(status) == before:

@@ -35,12 +35,11 @@ def for_person(slug: str, cluster: str, email: str, proof: str) -> Kubeconfig:
 
 def through_us(slug: str, cluster: str, identity: str, user: Entry) -> Kubeconfig:
     """One context `ORGANISATION-CLUSTER`; its user has the identity in its name, so that several share a file."""
-    return one_context(slug, cluster, identity, user, server(slug, cluster), authority())
+    return one_context(f"{slug}-{cluster}", identity, user, server(slug, cluster), authority())
 
 
-def one_context(slug: str, cluster: str, identity: str, user: Entry, url: str, ca: bytes) -> Kubeconfig:
+def one_context(name: str, identity: str, user: Entry, url: str, ca: bytes) -> Kubeconfig:
     """A kubeconfig for one cluster at one address. `ca` is PEM of who signs its certificate; empty: a public one."""
-    name = f"{slug}-{cluster}"
     entry = {"server": url} | ({"certificate-authority-data": _base64(ca)} if ca else {})
     return Kubeconfig(
         clusters={name: entry},

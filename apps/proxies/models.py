@@ -35,3 +35,4 @@ class ClusterAccess(TenantModel):
 
     cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="access")
     conditions = models.JSONField(default=list)
+    looked_at = models.DateTimeField(null=True)  # when the cluster was asked last, and answered
