@@ -12,7 +12,7 @@ import h11
 from nodeagent.dial import Dial
 from nodeagent.kubeproxy.status import Failure
 from nodeagent.kubeproxy.wire import Wire
-from nodeagent.tls import Credentials, TlsStream, load_identity
+from nodeagent.tls import CHUNK, Credentials, TlsStream, load_identity
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Pool:
     async def _open(self, credentials: Credentials, address: str) -> Upstream:
         reader, writer = await self._dial(address, API_SERVER_PORT)
         try:
-            stream = TlsStream(reader, writer, _context(credentials), server_hostname=SERVER_NAME)
+            stream = TlsStream(reader, writer, _context(credentials), server_hostname=SERVER_NAME, piece=CHUNK)
             await stream.handshake()
         except BaseException:
             writer.close()
