@@ -38,7 +38,7 @@ class Schema(AutoSchema):
 
     def get_tags(self) -> list[str]:
         parts = self.path.removeprefix("/api/v1/").split("/")
-        return [parts[2] if len(parts) > 2 else parts[0]]
+        return [parts[2] if parts[0] == "organisations" and len(parts) > 2 else parts[0]]
 
     def get_operation_id(self) -> str:
         if not isinstance(self.view, TenantViewSet):

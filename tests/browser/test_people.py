@@ -36,7 +36,7 @@ def test_invite_change_and_remove(open_page: OpenPage, session: object, api: htt
     dialog.get_by_label("Email").fill("mika@example.com")
     dialog.get_by_label("Role").select_option("operator")
     dialog.get_by_role("button", name="Invite", exact=True).click()
-    expect(page.get_by_text("Sign-in link for mika@example.com", exact=True)).to_be_visible()
+    expect(page.get_by_text("Link for mika@example.com", exact=True)).to_be_visible()
     expect(page.locator(".code pre")).to_contain_text("/accounts/link/")
     row = page.locator("tbody tr[id]", has_text="mika@example.com")
     expect(row.locator(".st")).to_have_text("Invited")
