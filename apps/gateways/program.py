@@ -165,10 +165,10 @@ async def run(settings: Settings) -> None:
         ending.push_async_callback(engine.close)
         await roster.enter()
         ending.push_async_callback(roster.leave)
+        ending.push_async_callback(proxies.close)
         ending.push_async_callback(links.stop)
         ending.push_async_callback(sessions.close)
         ending.push_async_callback(agents.close)
-        ending.push_async_callback(proxies.close)
         await agents.start()
         await authorities.load()
         await links.start()  # restores peers, then listens on the overlay and on grpc.sock

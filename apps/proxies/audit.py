@@ -47,6 +47,7 @@ class Journal:
         self._dropped: Counter[UUID] = Counter()
         self._refusals: dict[UUID, tuple[float, int]] = {}
         self._reads: dict[tuple[UUID, UUID, str], float] = {}
+        self._writing = asyncio.Lock()
 
     async def before(self, entry: Entry) -> None:
         """Write a row now: it is there before the call is made. Raises Django's database errors."""
@@ -84,10 +85,14 @@ class Journal:
         while True:
             await asyncio.sleep(INTERVAL)
             with suppress(DatabaseError):
-                await self.flush()
+                await asyncio.shield(asyncio.ensure_future(self.flush()))  # what was taken is written
 
     async def flush(self) -> None:
         """Write all that waits. Raises Django's database errors; then it waits on."""
+        async with self._writing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         by_organisation: defaultdict[UUID, list[Entry]] = defaultdict(list)
         taken, self._waiting = self._waiting, deque()
         dropped, self._dropped = self._dropped, Counter()

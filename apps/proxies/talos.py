@@ -70,8 +70,11 @@ class TalosGate:
             if all(target.away for target in targets):
                 raise Refused(StatusCode.UNAVAILABLE, "; ".join(target.away for target in targets[:SHOWN]))
         except Refused as refused:
-            code = refused.code.name
-            entry = _entry(actor, method, [spot for _, spot in spots], "refused", code=code, reason=str(refused)[:400])
+            entry = _entry(
+                actor, method, [spot for _, spot in spots], "refused", code=refused.code.name, reason=str(refused)[:400]
+            )
+            if not spots:
+                entry = replace(entry, object_name=_cluster(metadata)[:100])
             self._journal.refused(key.id, entry)
             raise
         passed = [spot for _, spot in spots]
@@ -109,7 +112,7 @@ class TalosGate:
 
     async def _find(self, actor: Actor, metadata: Metadata) -> list[tuple[str, Spot]]:
         """The machines that a call names, each as it was named."""
-        cluster = next((value for key in ("cluster", "context") for value in metadata.get(key, [])[:1] if value), "")
+        cluster = _cluster(metadata)
         named = [*metadata.get("node", [])[:1], *_nodes(metadata)]
         if not cluster and not named:
             text = "at least one of cluster, node, or nodes must be specified: name nodes with -n, or a cluster with -c"
@@ -197,6 +200,10 @@ def _texts(call: Call) -> Metadata:
 
 def _nodes(metadata: Metadata) -> list[str]:
     return [name.strip() for value in metadata.get("nodes", []) for name in value.split(",")]
+
+
+def _cluster(metadata: Metadata) -> str:
+    return next((value for key in ("cluster", "context") for value in metadata.get(key, [])[:1] if value), "")
 
 
 def _sees(actor: Actor, facts: Facts) -> bool:

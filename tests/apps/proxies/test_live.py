@@ -132,6 +132,23 @@ async def test_a_machine_that_leaves_its_cluster(lab: Lab) -> None:
         assert "not in the cluster any more" in text
 
 
+async def test_the_audit_is_written_to_its_end(lab: Lab) -> None:
+    """A gateway that stops in mid-stream has written how its calls ended."""
+    async with lab.fleet(await lab.token(), 1) as fleet:
+        tenant = Tenant(lab)
+        async with lab.gateway():
+            (machine,) = await tenant.machines(fleet.machines)
+            ana = await tenant.person("owner")
+            for _ in range(3):
+                await ana.version(node=machine.uuid)
+            running = ana.stream(DMESG, FOLLOW, node=machine.uuid)
+            await follows(await running.__aenter__())
+        rows = await tenant.audit(lambda rows: rows, verb="talos.call")
+        assert [row.details["method"].rpartition("/")[2] for row in rows] == ["Version"] * 3 + ["Dmesg"]
+        assert rows[-1].details["code"] != "OK"
+        await running.__aexit__(None, None, None)
+
+
 async def test_nothing_is_left_open(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams that clients leave are over for us, with their rows in the audit; those that run are in the metrics."""
     seen: list[live.Live] = []
