@@ -12,6 +12,7 @@ import logging
 import re
 import socket
 import ssl
+from asyncio import sslproto
 from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import ip_address
@@ -42,6 +43,9 @@ CONNECTION_LIMIT = 20_000
 KUBERNETES = b"/k8s/"
 """What the paths of the Kubernetes proxy begin with."""
 
+TLS_BUFFER = 32 * 1024
+"""Bytes that asyncio holds for each TLS connection, to receive into. Its own default is 256 kB."""
+
 _METHOD_LIMIT = 20
 """Bytes of a method's name, all known ones and more."""
 
@@ -49,6 +53,8 @@ _WORD = re.compile(r"[!-~]+")
 """Visible ASCII: what may go back in a header."""
 
 log = logging.getLogger(__name__)
+
+sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 
 class PublicPort:
