@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 
 from nodeagent.ports import LogSink
 from nodeagent.sockets import reset
@@ -13,6 +14,9 @@ LINE_LIMIT = 16 * 1024
 """Bytes of a line that are kept; the rest of a longer one is dropped."""
 
 CHUNK = 64 * 1024
+
+_JOIN_TOKEN = re.compile(rb"(jointoken=)[^&\s\"\\]+")
+"""A kernel says its command line at boot, and with it the token that the machine joined by."""
 
 CONNECTIONS_PER_MACHINE = 2
 """A machine keeps one; a second may overlap when the first broke. With a third the oldest is closed."""
@@ -74,4 +78,4 @@ class KernelLogReceiver:
         splitter = LineSplitter()
         while data := await reader.read(CHUNK):
             if lines := splitter.feed(data):
-                await self._sink.lines(address, lines)
+                await self._sink.lines(address, [_JOIN_TOKEN.sub("\\1●●●●●●".encode(), line) for line in lines])

@@ -93,6 +93,19 @@ async def test_lines_arrive_in_order_whatever_the_packets() -> None:
         writer.close()
 
 
+async def test_the_join_token_of_a_command_line_is_not_passed_on() -> None:
+    async with world() as here, here.engine.door(siderolink.LOG_PORT) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            rb'{"msg":"Command line: siderolink.api=grpc://omni?jointoken=s3cret\u0026grpc_tunnel=true quiet"}' + b"\n"
+        )
+        await here.ports.logged.wait()
+        ((_, line),) = here.ports.log_lines
+        assert b"s3cret" not in line
+        assert json.loads(line)["msg"].endswith("●&grpc_tunnel=true quiet")
+        writer.close()
+
+
 async def test_a_machine_nobody_knows_is_hung_up_on() -> None:
     async with world(Ports(unknown={MACHINE})) as here, here.engine.door(siderolink.LOG_PORT) as port:
         reader, _ = await asyncio.open_connection("127.0.0.1", port)
