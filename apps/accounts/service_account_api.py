@@ -9,7 +9,8 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
-from apps.accounts import queries, service_accounts
+from apps.accounts import keys, queries, service_accounts
+from apps.accounts.key_api import AccessKeySerializer
 from apps.accounts.models import ROLE_CHOICES, ServiceAccount
 from apps.accounts.token_serializers import NewApiTokenSerializer
 from apps.api.base import TenantRequest, TenantViewSet
@@ -26,12 +27,23 @@ class ServiceAccountSerializer(serializers.ModelSerializer[ServiceAccount]):
         model = ServiceAccount
         fields = ["id", "name", "description", "role", "tokens", "keys", "last_used_at", "created_by", "created_at"]
         read_only_fields = ["id", "created_by", "created_at"]
+        extra_kwargs: ClassVar[dict[str, Any]] = {"description": {"allow_blank": True}}
 
 
 class NewServiceAccountTokenSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=80, help_text="What uses it.")
     role = serializers.ChoiceField(choices=ROLE_CHOICES, required=False, help_text="The account's own by default.")
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+
+
+class NewServiceAccountKeySerializer(serializers.Serializer[Any]):
+    public_key = serializers.CharField(
+        max_length=16 * 1024, help_text="An OpenPGP key that lives a year at most: armored, without its private half."
+    )
+    name = serializers.CharField(
+        max_length=120, required=False, default="", help_text="What uses it; by default what the key itself says."
+    )
+    role = serializers.ChoiceField(choices=ROLE_CHOICES, required=False, help_text="The account's own by default.")
 
 
 class ServiceAccountViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewSet):
@@ -45,6 +57,7 @@ class ServiceAccountViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Te
         "partial_update": "service-account.write",
         "destroy": "service-account.write",
         "tokens": "service-account.write",
+        "keys": "service-account.write",
     }
     serializer_class = ServiceAccountSerializer
     lookup_field = "name"
@@ -98,3 +111,16 @@ class ServiceAccountViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Te
         )
         answer = NewApiTokenSerializer(made.row).data | {"secret": made.secret}
         return Response(answer, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=NewServiceAccountKeySerializer, responses={201: AccessKeySerializer})
+    @action(detail=True, methods=["post"])
+    def keys(self, request: TenantRequest, slug: str, name: str) -> Response:
+        """Let it sign talosctl's calls with a key whose private half stays where it was made."""
+        row = self.get_object()
+        given = NewServiceAccountKeySerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        values = given.validated_data
+        key = keys.add_signing_key(
+            request.actor, row, values["public_key"], role=values.get("role", ""), name=values["name"]
+        )
+        return Response(AccessKeySerializer(key).data, status=status.HTTP_201_CREATED)

@@ -1,5 +1,7 @@
 """`omni serviceaccounts`: programs that act by themselves."""
 
+import os
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -9,6 +11,7 @@ from omni.cli.api import Api
 from omni.cli.context import with_api
 from omni.cli.output import Column, ago, output_option, show
 from omni.cli.tokens import ROLES, days_option, ends
+from talos import serviceaccount
 
 COLUMNS: list[Column] = [
     ("name", "name"), ("role", "role"), ("tokens", "tokens"), ("keys", "keys"), ("used", ago("last_used_at")),
@@ -84,6 +87,28 @@ def token(api: Api, name: str, token_name: str, role: str | None, days: int | No
         click.echo(made["secret"])
     else:
         show(made, [], output)
+
+
+@serviceaccounts.command("key")
+@account
+@click.option("--name", "purpose", default="", help="What uses it [this host].")
+@click.option("--role", type=click.Choice(ROLES), help="Less than the account's own.")
+@click.option("--days", type=click.IntRange(1, 365), default=90, show_default=True, help="Days until it ends.")
+@with_api
+def key(api: Api, name: str, purpose: str, role: str | None, days: int) -> None:
+    """Make a key with which talosctl acts as it, without a browser. It is printed once and kept nowhere.
+
+    The key is made here; the server gets its public half. `omni accesskeys` lists and revokes it.
+
+    \b
+    omni talosconfig --cluster prod --merge
+    export SIDERO_SERVICE_ACCOUNT_KEY=$(omni serviceaccounts key ci --days 30)
+    talosctl -n cp-1 version
+    """
+    made = serviceaccount.new_key(name, datetime.now(UTC), timedelta(days=days))
+    wish = {"public_key": made.public.armored, "name": purpose or f"talosctl on {os.uname().nodename}"}
+    api.post("service-accounts", name, "keys", json=wish | ({"role": role} if role else {}))
+    click.echo(serviceaccount.key_text(name, made))
 
 
 @serviceaccounts.command("delete")

@@ -82,6 +82,7 @@ HTTP: dict[str, str] = {
     f"PATCH {ACME}/service-accounts/<name>": "service-account.write",
     f"DELETE {ACME}/service-accounts/<name>": "service-account.write",
     f"POST {ACME}/service-accounts/<name>/tokens": "service-account.write",
+    f"POST {ACME}/service-accounts/<name>/keys": "service-account.write",
     f"GET {ACME}/access-keys": "access-key.list",
     f"GET {ACME}/access-keys/<id>": "access-key.list",
     f"POST {ACME}/access-keys/<id>/revoke": "access-key.revoke",

@@ -10,6 +10,7 @@ from django.conf import settings
 from apps.accounts.models import AccessKey
 from apps.clusters.models import Cluster
 from apps.tenants.scope import tenant_scope
+from talos import serviceaccount
 from talos.talosconfig import TalosConfig
 from tests.omni.conftest import Run
 
@@ -77,3 +78,18 @@ def test_keys_are_listed_and_revoked(run: Run, organisation: Any) -> None:
     assert run("accesskeys", "list", "--all").stdout.count("Revoked") == 2
     with tenant_scope(organisation.id):
         assert not AccessKey.objects.filter(revoked_at=None)
+
+
+def test_a_service_account_gets_a_key_that_only_it_has(run: Run, organisation: Any) -> None:
+    run("serviceaccounts", "create", "ci", "--role", "operator")
+    text = run("serviceaccounts", "key", "ci", "--days", "30", "--role", "reader", "--name", "pipeline").stdout.strip()
+    name, key = serviceaccount.read_key(text)
+    (row,) = json.loads(run("accesskeys", "list", "--service-account", "ci", "-o", "json").stdout)
+    assert name == "ci"
+    assert (row["name"], row["service_account"], row["role"]) == ("pipeline", "ci", "reader")
+    assert row["fingerprint"] == key.public.fingerprint
+    with tenant_scope(organisation.id):
+        stored = AccessKey.objects.get()
+        assert b"PRIVATE" not in bytes(stored.public)
+    assert "there is no" in run("serviceaccounts", "key", "nobody", code=1).output
+    assert "is not in the range" in run("serviceaccounts", "key", "ci", "--days", "366", code=2).output
