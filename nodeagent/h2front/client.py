@@ -21,7 +21,8 @@ class Client:
 
     def push(self) -> None:
         """Send without waiting."""
-        if data := self._http.data_to_send():
+        data = self._http.data_to_send()
+        if data and not self._writer.is_closing():
             self._writer.write(data)
 
     async def flush(self) -> None:

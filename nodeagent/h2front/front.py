@@ -25,7 +25,7 @@ from h2.settings import SettingCodes, Settings
 from nodeagent.dial import CHUNK, Stream
 from nodeagent.h2front.client import Client
 from nodeagent.h2front.exchange import Exchange, Route
-from nodeagent.h2front.floods import HEADER_LIMIT, Meter
+from nodeagent.h2front.floods import HEADER_LIMIT, Flood, Meter
 from nodeagent.h2front.upstream import Pool
 from nodeagent.quiet import Quiet
 
@@ -134,11 +134,12 @@ class _Front:
     async def _send_away(self, error: ProtocolError) -> None:
         """Say why, and hear the client out, which may be in the middle of a flood; nothing it says counts any more."""
         address = (self._writer.get_extra_info("peername") or ("",))[0]
-        if _quiet.left_out(f"{address} {error}") is not None:
-            log.info("HTTP/2 with %s is ended: %s", address, error)
-        flood = isinstance(error, TooManyStreamsError)
+        reason = str(error) if isinstance(error, Flood) else type(error).__name__  # h2's texts quote headers
+        if _quiet.left_out(f"{address} {reason}") is not None:
+            log.info("HTTP/2 with %s is ended: %s", address, reason)
+        crowd = isinstance(error, TooManyStreamsError)
         self._http.clear_outbound_data_buffer()
-        self._http.close_connection(ErrorCodes.ENHANCE_YOUR_CALM if flood else error.error_code)
+        self._http.close_connection(ErrorCodes.ENHANCE_YOUR_CALM if crowd else error.error_code)
         self._client.push()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER):

@@ -14,6 +14,8 @@ from hpack import Encoder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nodeagent.h2front import front
+from nodeagent.quiet import Quiet
 from tests.nodeagent.h2front.lab import Client, Lab, echo, fields, opened, says, until
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -215,8 +217,12 @@ def test_random_bytes_do_no_harm(data: bytes, start: bytes) -> None:
         [("x", " padded")],
     ],
 )
-async def test_headers_that_would_smuggle(more: list[tuple[str, str]]) -> None:
-    """The request is refused or the connection ended; no server hears of it."""
+async def test_headers_that_would_smuggle(
+    more: list[tuple[str, str]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request is refused or the connection ended; no server hears of it, and no log of what they hold."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(front, "_quiet", Quiet())
     async with opened(echo) as lab:
         client = await lab.client()
         stream, answer = client.begin(fields("POST", "/", *more), end=False)
@@ -225,6 +231,8 @@ async def test_headers_that_would_smuggle(more: list[tuple[str, str]]) -> None:
         await asyncio.wait_for(answer.over.wait(), 5)
         assert answer.status == 400 or client.ended == ErrorCodes.PROTOCOL_ERROR
         assert lab.connections == 0
+    assert "padded" not in caplog.text
+    assert ("is ended: ProtocolError" in caplog.text) == (answer.status != 400)
 
 
 @pytest.mark.parametrize(
