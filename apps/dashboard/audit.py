@@ -30,7 +30,12 @@ FILTERS = {
 
 SPANS = (("1h", "Hour"), ("24h", "Day"), ("7d", "Week"), ("", "All"))
 
-OUTCOMES: dict[str, tuple[State, str]] = {"done": ("ok", "Done"), "failed": ("bad", "Failed")}
+OUTCOMES: dict[str, tuple[State, str]] = {
+    "done": ("ok", "Done"),
+    "failed": ("bad", "Failed"),
+    "refused": ("warn", "Refused"),
+    "asked": ("work", "Asked"),
+}
 
 
 @dataclass(frozen=True)
