@@ -36,6 +36,9 @@ _PRIORITY_FLAG = 0x20
 
 _SETTING_INITIAL_WINDOW, _SETTING_FRAME_SIZE = 4, 5
 
+_FRAME_HEAD = struct.Struct(">HBBBI")
+"""Length (its 24 bits in two), kind, flags, stream."""
+
 
 class ErrorCode(IntEnum):
     """Why a stream or a connection ends."""
@@ -97,7 +100,7 @@ class Connection:
     def __init__(self) -> None:
         self._streams: dict[int, Stream] = {}
         self._next_id = 1
-        self._incoming = bytearray()
+        self._incoming = b""  # a part of a frame
         self._decoder = Decoder(max_header_list_size=HEADER_LIMIT)
         self._block: tuple[int, bytearray, bool] | None = None  # a header block that goes on: stream, bytes, end
         self._send_window = _DEFAULT_WINDOW
@@ -115,6 +118,8 @@ class Connection:
 
     def take(self) -> bytes:
         """The bytes to send now."""
+        if not self._outgoing:
+            return b""
         data = bytes(self._outgoing)
         self._outgoing.clear()
         return data
@@ -187,19 +192,20 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the other end. Raises Http2Error; the connection is to be closed then."""
-        self._incoming += data
-        offset = 0
-        while len(self._incoming) - offset >= 9:
-            length = int.from_bytes(self._incoming[offset : offset + 3], "big")
+        if self._incoming:
+            data = self._incoming + data
+        offset, end = 0, len(data)
+        while end - offset >= 9:
+            high, low, kind, flags, stream_id = _FRAME_HEAD.unpack_from(data, offset)
+            length = high << 8 | low
             if length > FRAME_LIMIT:
                 raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
-            if len(self._incoming) - offset < 9 + length:
+            if end - offset < 9 + length:
                 break
-            kind, flags, stream_id = struct.unpack_from(">BBI", self._incoming, offset + 3)
-            payload = bytes(self._incoming[offset + 9 : offset + 9 + length])
+            payload = data[offset + 9 : offset + 9 + length]
             offset += 9 + length
             self._dispatch(kind, flags, stream_id & _LAST_ID, payload)
-        del self._incoming[:offset]
+        self._incoming = data[offset:]
 
     def _dispatch(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._block is not None and (kind != _CONTINUATION or stream_id != self._block[0]):

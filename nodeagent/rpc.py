@@ -249,7 +249,8 @@ class Call:
                 return
             if len(buffer) - offset < 5 + length:
                 break
-            self.messages.append(bytes(buffer[offset + 5 : offset + 5 + length]))
+            with memoryview(buffer) as view:
+                self.messages.append(bytes(view[offset + 5 : offset + 5 + length]))
             offset += 5 + length
         if offset or buffer is data:
             self._assembling = bytearray(buffer[offset:]) if offset < len(buffer) else None
@@ -288,6 +289,11 @@ class Link:
         """What broke it."""
         self.peer, self._authority, self._scheme = peer, authority, scheme
         self._wire = wire
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
+        self._asked = False
+        self._watch: asyncio.TimerHandle | None = None
+        self._wait_for_silence(PING_AFTER)
         self._task = asyncio.ensure_future(self._read())
 
     @property
@@ -338,31 +344,51 @@ class Link:
 
     async def _read(self) -> None:
         try:
-            while True:
-                if not (data := await self._next()):
-                    raise ConnectionResetError(f"{self.peer} closed the connection")
+            while data := await self._wire.read():
+                self._heard = self._loop.time()
+                if self._asked:
+                    self._wait_for_silence(PING_AFTER)
                 self.http2.receive(data)
                 del data  # the next may be long in coming
-                await self.flush()
+                await self._answer()
+            raise ConnectionResetError(f"{self.peer} closed the connection")
         except OSError as error:  # of the connection, of TLS, of HTTP/2
             if isinstance(error, Http2Error):
                 self.http2.goodbye(error.code)
                 self.flush_soon()
             self._break(error)
         finally:
+            if self._watch is not None:
+                self._watch.cancel()
             self._break(ConnectionAbortedError("the connection was closed"))
             self._wire.close()
 
-    async def _next(self) -> bytes:
-        """What arrives next; after a long silence a sign of life is asked for."""
-        try:
-            async with asyncio.timeout(PING_AFTER):
-                return await self._wire.read()
-        except TimeoutError:
-            self.http2.ping()
-            await self.flush()
-        async with asyncio.timeout(PING_TIMEOUT):
-            return await self._wire.read()
+    async def _answer(self) -> None:
+        """Send what was received makes necessary; mostly nothing."""
+        if self.error is None and (data := self.http2.take()):
+            self._wire.send(data)
+            await self._wire.drain()
+
+    def _wait_for_silence(self, seconds: float) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._asked = False
+        self._watch = self._loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """After a long silence ask for a sign of life."""
+        silence = self._loop.time() - self._heard
+        if silence < PING_AFTER:
+            self._wait_for_silence(PING_AFTER - silence)
+            return
+        self._asked = True
+        self._watch = self._loop.call_later(PING_TIMEOUT, self._give_up)
+        self.http2.ping()
+        self.flush_soon()
+
+    def _give_up(self) -> None:
+        self._break(TimeoutError(f"{self.peer} says nothing any more"))
+        self._task.cancel()
 
     def _break(self, error: OSError) -> None:
         if self.error is None:

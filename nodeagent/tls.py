@@ -110,6 +110,7 @@ class TlsStream:
         self._reader, self._writer, self._piece = reader, writer, piece
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._unread = _NOTHING  # received, not yet given to TLS
+        self._failure: ssl.SSLError | None = None
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
@@ -148,9 +149,12 @@ class TlsStream:
 
     async def read(self) -> bytes:
         """Some bytes, none at the end. Raises ssl.SSLError, an alert of the other end included, or OSError."""
+        if self._failure is not None:
+            raise self._failure
         while True:
             try:
-                return self._tls.read(CHUNK)
+                data = self._tls.read(CHUNK)
+                return self._with_more(data) if self._incoming.pending else data
             except ssl.SSLWantReadError:
                 await self._flush()  # answers of TLS itself
                 try:
@@ -159,6 +163,18 @@ class TlsStream:
                     return b""
             except ssl.SSLZeroReturnError:
                 return b""
+
+    def _with_more(self, data: bytes) -> bytes:
+        """Some bytes and those of the records after them that are here already: TLS gives one record at a time."""
+        parts = [data]
+        try:
+            while self._incoming.pending and parts[-1]:
+                parts.append(self._tls.read(CHUNK))
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            pass
+        except ssl.SSLError as error:
+            self._failure = error  # after what came before it
+        return b"".join(parts)
 
     async def write(self, data: bytes) -> None:
         """Send, and wait while the other end is slow."""

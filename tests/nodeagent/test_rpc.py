@@ -197,10 +197,9 @@ async def test_a_silent_machine_is_given_up(running: Running, monkeypatch: pytes
         pinged.release()
 
     monkeypatch.setattr(Connection, "ping", counted)
+    monkeypatch.setattr(rpc, "PING_AFTER", 0.02)
     follow = running.channel.stream(NODE.Dmesg, machine_pb2.DmesgRequest(), None)
     await anext(follow)
-    monkeypatch.setattr(rpc, "PING_AFTER", 0.02)
-    await collect(running.channel, "1x1")  # the next wait is a short one
     for _ in range(3):
         await pinged.acquire()
     assert await collect(running.channel, "1x1") == [1]  # they were answered
