@@ -36,13 +36,11 @@ def grant_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
     if identity is None or identity.user is None:
         return redirect(f"/accounts/login/?{urlencode({'next': request.path})}")
     wanted = GrantRequest.objects.filter(id=request_id).first()
-    if wanted is None:
-        return render(request, "grants/expired.html", status=404)
+    if wanted is None or not grants.is_for(wanted, identity.user):  # alike, or one could ask who has an account
+        return render(request, "grants/nothing.html", status=404)
     state = grants.state_of(wanted)
     if state != grants.WAITING:
         return render(request, f"grants/{GONE[state]}", {"grant": wanted})
-    if not grants.is_for(wanted, identity.user):
-        return render(request, "grants/other_person.html", {"grant": wanted}, status=403)
     places = [p for p in places_of(identity) if wanted.organisation_id in (None, p.organisation_id)]
     chosen = (request.POST or request.GET).get("organisation", "")
     place = next((p for p in places if p.slug == chosen), places[0] if len(places) == 1 else None)

@@ -1,11 +1,13 @@
 """What asks for access, and the page on which a person lets it in."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
@@ -15,6 +17,7 @@ from apps.accounts.identity import from_token
 from apps.accounts.login import ask_login, fetch_login
 from apps.accounts.models import AccessKey, ApiToken, GrantRequest, Membership, User
 from apps.audit.models import AuditRecord
+from apps.tenants.ids import uuid7
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
 
@@ -85,16 +88,27 @@ def test_a_form_from_elsewhere_grants_nothing(member: Member) -> None:
 
 
 def test_a_key_is_granted_by_its_own_person_only(browser: Client) -> None:
+    """Others see what they see where nothing waits: nobody learns who has an account."""
     request = key("somebody@else.example.com")
+    nothing = browser.get(f"/grant/{uuid7()}")
+    assert nothing.status_code == 404
     for answer in (
         browser.get(grants.path_of(request)),
         browser.post(grants.path_of(request), {"answer": "grant", "organisation": "acme", "role": "reader"}),
         browser.post(grants.path_of(request), {"answer": "refuse"}),
     ):
-        assert answer.status_code == 403
-        assert "This is not your key" in answer.content.decode()
+        assert answer.status_code == 404
+        assert "somebody@" not in answer.content.decode()
+        assert seen(answer) == seen(nothing)
     request.refresh_from_db()
     assert request.granted is None
+    GrantRequest.objects.update(granted=False)
+    assert seen(browser.get(grants.path_of(request))) == seen(nothing)
+
+
+def seen(answer: HttpResponse) -> str:
+    """A page without what differs each time."""
+    return re.sub(r'/grant/[\w-]+|%2Fgrant%2F[\w-]+|(value|nonce|csrf)="[^"]*"', "", answer.content.decode())
 
 
 @pytest.mark.parametrize("role", ["owner", "king", ""])
