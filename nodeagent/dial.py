@@ -22,7 +22,8 @@ class NoWay(OSError):
     """The gateway was reached, and says why the machine is not."""
 
 
-CHUNK = 64 * 1024
+CHUNK = 256 * 1024
+"""Bytes that are carried at once: more than a large message with what frames it, or each goes in two parts."""
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
