@@ -247,7 +247,8 @@ def _entry(actor: Actor, method: str, spots: Sequence[Spot], outcome: str, **det
     """An audit row of a call: of its machine, or of the cluster when there are several or none."""
     details = {"method": method, **details}
     if len(spots) == 1:
-        return Entry(actor, audit.TALOS, "machine", spots[0].uuid, spots[0].facts.name, outcome, details)
+        details["node"] = spots[0].facts.name
+        return Entry(actor, audit.TALOS, "machine", str(spots[0].id), spots[0].uuid, outcome, details)
     clusters = {(str(spot.cluster_id or ""), spot.facts.cluster) for spot in spots}
     cluster_id, cluster = clusters.pop() if len(clusters) == 1 else ("", "")
     if spots:
