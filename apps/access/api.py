@@ -112,8 +112,9 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantView
 
     def update(self, request: TenantRequest, slug: str, name: str) -> Response:
         """Replace what a policy says; fields that are left out are empty then."""
+        row = self.get_object()
         wanted, description, given = _given(request, name)
-        row = actions.write_policy(request.actor, wanted, given, description, self.get_object())
+        row = actions.write_policy(request.actor, wanted, given, description, row)
         return Response(self.get_serializer(row).data)
 
     def destroy(self, request: TenantRequest, slug: str, name: str) -> Response:

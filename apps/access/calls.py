@@ -13,10 +13,10 @@ KUBERNETES = "kubernetes"
 def role_for(method: str, on: Facts) -> str:
     """The least role for a method on this machine.
 
-    One in no cluster needs an operator for anything: in maintenance mode its resources show the join token.
+    One in no cluster or in maintenance mode needs an operator for anything: its resources show the join token.
     """
     role = need_of(method).role
-    return OPERATOR if role == READER and not on.cluster else role
+    return OPERATOR if role == READER and (on.maintenance or not on.cluster) else role
 
 
 def check_call(actor: Actor, method: str, on: Facts) -> Need:

@@ -15,9 +15,10 @@ class Facts:
     cluster: str = ""  # name of the cluster; empty for a machine in none
     cluster_labels: Mapping[str, str] = field(default_factory=dict)
     machine_labels: Mapping[str, str] = field(default_factory=dict)
+    maintenance: bool = False  # a machine that answers without a configuration
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
+        return f"{self.kind} {self.name}{' in maintenance mode' if self.maintenance else ''}"
 
 
 class Governed(Protocol):

@@ -42,8 +42,8 @@ def read(name: str, given: Mapping[str, Any]) -> Rule:
     for field, value in given.items():
         if field not in FIELDS:
             close = get_close_matches(str(field), FIELDS, 1)
-            hint = f"; did you mean {close[0]}?" if close else f"; a policy has {', '.join(FIELDS)}"
-            errors[str(field)] = [f"there is no such field{hint}"]
+            hint = f"; did you mean {close[0]}?" if close else f"; it has {', '.join(FIELDS)}"
+            errors[str(field)] = [f"a policy has no such field{hint}"]
             continue
         read_field = _TEXTS.get(field, _list)
         try:

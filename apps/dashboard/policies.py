@@ -152,7 +152,9 @@ def _saved(request: PageRequest, name: str, row: Policy | None) -> HttpResponse:
     slug = request.organisation.slug
     try:
         with transaction.atomic():
-            made = actions.write_policy(request.actor, name, _given(request.POST), request.POST["description"], row)
+            made = actions.write_policy(
+                request.actor, name, _given(request.POST), request.POST.get("description", ""), row
+            )
     except ValidationError as error:
         found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
         return _form(request, request.POST, row, found)
@@ -205,8 +207,8 @@ def _previewed(request: PageRequest, name: str, form: QueryDict, stored: Rule | 
     except ValidationError as error:
         return {"preview": None, "problems": error.messages}
     found = queries.preview(request.actor, rule)
-    sentence = f"{words.whom(rule)}: {words.gives(rule)}, on {words.about(rule)}."
-    return {"preview": found, "sentence": sentence[0].upper() + sentence[1:], "limits": rule.effect == LIMIT}
+    sentence = f"For {words.whom(rule)}: {words.gives(rule)}, on {words.about(rule)}."
+    return {"preview": found, "sentence": sentence, "limits": rule.effect == LIMIT}
 
 
 def _yaml(row: Policy) -> str:

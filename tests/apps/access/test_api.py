@@ -39,7 +39,7 @@ def test_a_policy_is_made_changed_and_ended(house: House) -> None:
     ("sent", "text"),
     [
         ({**LIFT, "name": "No Name"}, "cannot be a name"),
-        ({**LIFT, "colour": "red"}, "there is no such field"),
+        ({**LIFT, "colour": "red"}, "a policy has no such field"),
         ({**LIFT, "role": "owner"}, "you are admin and cannot give owner"),
         ({**LIFT, "kubernetes_groups": ["system:masters"]}, "only an owner gives it"),
         ({**LIFT, "kubernetes_groups": ["omni:owner"]}, "only an owner gives it"),

@@ -23,8 +23,8 @@ def test_a_policy_is_read_and_written_back() -> None:
 @pytest.mark.parametrize(
     ("change", "field", "text"),
     [
-        ({"subject": ["*"]}, "subject", "there is no such field; did you mean subjects?"),
-        ({"colour": "red"}, "colour", "a policy has subjects, effect"),
+        ({"subject": ["*"]}, "subject", "a policy has no such field; did you mean subjects?"),
+        ({"colour": "red"}, "colour", "it has subjects, effect"),
         ({"subjects": []}, "subjects", "it is about nobody"),
         ({"subjects": "user:a@example.com"}, "subjects", "a list of texts is expected"),
         ({"subjects": ["a@example.com"]}, "subjects", "write user:a@example.com"),

@@ -105,7 +105,7 @@ def test_who_reaches_a_cluster(house: House) -> None:
     text = reader.get("/o/acme/clusters/prod/who").content.decode()
     assert "Shut out" in text
     assert "omni:reader" in text
-    assert "ana@example.com: shut out, on cluster prod" in text
+    assert "for ana@example.com: nothing (shut out), on cluster prod" in text
     shut_out = Client()
     shut_out.force_login(User.objects.get(email="ana@example.com"))
     assert shut_out.get("/o/acme/clusters/prod/who").status_code == 404
