@@ -6,7 +6,7 @@ from uuid import UUID
 from apps.access.actor import Actor
 from apps.accounts import identity
 from apps.accounts.models import AccessKey
-from apps.proxies.memory import Memory
+from apps.proxies.memory import MOST, Memory
 from apps.tenants import lookups
 from apps.tenants.scope import tenant_scope
 from apps.tenants.threads import in_thread
@@ -37,11 +37,17 @@ class Callers:
     def __init__(self) -> None:
         self._keys = Memory(_key, KEY_SECONDS)
         self._actors = Memory(_actor)
+        self._unknown: set[str] = set()  # fingerprints that are remembered as nobody's
         self._used: set[tuple[UUID, UUID]] = set()
 
     async def key(self, fingerprint: str) -> Key | None:
         """The key of a fingerprint, whether or not it may still be used."""
-        return await self._keys.get(fingerprint)
+        found = await self._keys.get(fingerprint)
+        if found is None:
+            self._unknown.add(fingerprint)
+            if len(self._unknown) > MOST:
+                self._forget_unknown()
+        return found
 
     async def actor(self, key: Key, request_id: str, source: str) -> Actor:
         """Who acts with a key that was proved. Raises Ended."""
@@ -54,11 +60,17 @@ class Callers:
     def changed(self, organisation_id: UUID) -> None:
         """Its keys, members or policies are not what they were."""
         self._actors.forget_all(lambda key: key[0] == organisation_id)
+        self._forget_unknown()  # a key may have been accepted meanwhile
 
     def clear(self) -> None:
         """Anything may have changed."""
         self._keys.clear()
         self._actors.clear()
+
+    def _forget_unknown(self) -> None:
+        for fingerprint in self._unknown:
+            self._keys.forget(fingerprint)
+        self._unknown.clear()
 
     async def note_uses(self) -> None:
         """Write down which keys were used since the last time."""
