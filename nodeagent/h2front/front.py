@@ -75,7 +75,14 @@ class _Front:
         self._reader, self._writer = client
         self._route = route
         self._meter = Meter(time.monotonic())
-        self._http = _Http2(H2Configuration(client_side=False, header_encoding=None))
+        self._http = _Http2(
+            H2Configuration(
+                client_side=False,
+                header_encoding=None,
+                validate_outbound_headers=False,  # h11 has read them
+                normalize_outbound_headers=False,
+            )
+        )
         self._http.local_settings = Settings(
             client=False,
             initial_values={
