@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from tests.peers import configs, kubernetes, machine, siderolink, signing, talosproxy
+from tests.peers import configs, kubelogin, kubernetes, machine, siderolink, signing, talosproxy
 from tests.peers.report import Report
 
 SUITES = {
@@ -13,6 +13,7 @@ SUITES = {
     "signing": signing.run,
     "talosproxy": talosproxy.run,
     "kubernetes": kubernetes.run,
+    "kubelogin": kubelogin.run,
 }
 
 
