@@ -27,6 +27,10 @@ class Broken(Exception):
         self.status = status
 
 
+class Withdrawn(Broken):
+    """The same, because the ticket was withdrawn: nothing more may reach the client."""
+
+
 class _ClientLeft(Exception):
     pass
 
@@ -81,13 +85,10 @@ class Exchange:
     async def _carry(self, upstream: Upstream) -> None:
         answered = await self._first(self._answer(upstream.wire, fresh=not upstream.used), self._send(upstream.wire))
         if answered.result():
-            client, cluster = self._client, upstream.wire
-            await client.stream.write(cluster.http.trailing_data[0])
-            await cluster.stream.write(client.http.trailing_data[0])
-            await self._first(copy(cluster.stream, client.stream), copy(client.stream, cluster.stream))
+            await self._first(copy(upstream.wire, self._client), copy(self._client, upstream.wire))
 
     async def _first(self, *work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """What ends first; the others are cancelled. Raises Failure or Broken when the ticket is withdrawn before."""
+        """What ends first; the others are cancelled. Raises Failure or Withdrawn when the ticket is before that."""
         tasks = [asyncio.create_task(one) for one in work]
         try:
             await asyncio.wait((*tasks, self._withdrawn), return_when=asyncio.FIRST_COMPLETED)
@@ -97,11 +98,9 @@ class Exchange:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         if ended is None:
-            raise self._failure(403, self._withdrawn.result())
+            reason = self._withdrawn.result()
+            raise Withdrawn(403, reason) if self._status else Failure(403, reason)
         return ended
-
-    def _failure(self, status: int, text: str) -> Exception:
-        return Broken(status, text) if self._status else Failure(status, text)
 
     async def _send(self, cluster: Wire) -> None:
         """The request and its body; then wait for the client to leave. Raises _ClientLeft, Failure, Broken."""
@@ -122,7 +121,8 @@ class Exchange:
                     events = [await client.receive(), *client.ready()]
             await client.left()
         except h11.RemoteProtocolError as error:
-            raise self._failure(400, f"the request's body is malformed: {what(error)}") from None
+            text = f"the request's body is malformed: {what(error)}"
+            raise (Broken(400, text) if self._status else Failure(400, text)) from None
         except OSError:
             pass
         raise _ClientLeft

@@ -10,7 +10,7 @@ import h11
 from nodeagent.caller import Caller, caller_of
 from nodeagent.dial import Dial
 from nodeagent.kubeproxy import headers, status
-from nodeagent.kubeproxy.exchange import Broken, Exchange
+from nodeagent.kubeproxy.exchange import Broken, Exchange, Withdrawn
 from nodeagent.kubeproxy.ports import Gate, Passage, Refused, Request
 from nodeagent.kubeproxy.status import Failure
 from nodeagent.kubeproxy.upstream import Pool
@@ -97,7 +97,8 @@ class KubernetesProxy:
         except Broken as broken:
             outcome = broken.status
             log.info("%s %s: %s", request.method.decode(), address.cluster, broken)
-            client.stream.abort()
+            if isinstance(broken, Withdrawn):
+                client.stream.abort()
         except Exception:
             log.exception("a request to cluster %s failed", address.cluster)
             client.stream.abort()

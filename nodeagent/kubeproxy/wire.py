@@ -111,10 +111,9 @@ def what(error: Exception) -> str:
     return str(error).partition(":")[0]
 
 
-async def copy(source: ByteStream, target: ByteStream) -> None:
-    """Until the end of the source. Raises OSError."""
-    while data := await source.read():
-        writing = target.write(data)
-        del data  # a connection may be idle for days
-        await writing
-        del writing
+async def copy(source: Wire, target: Wire) -> None:
+    """After both switched to another protocol: until the end of the source. Raises OSError."""
+    data = source.http.trailing_data[0]
+    while data or (data := await source.stream.read()):
+        await target.stream.write(data)
+        data = b""  # a connection may be idle for days
