@@ -48,7 +48,9 @@ class Machine(TenantModel):
         observation = getattr(self, "observation", None)
         image = observation.image_labels if observation else {}
         name = (observation and observation.hostname) or self.uuid
-        return Facts("machine", self.uuid, name, cluster.name, cluster.cluster_labels, {**image, **self.labels})
+        maintenance = bool(observation and observation.api_mode == "maintenance")
+        labels = {**image, **self.labels}
+        return Facts("machine", self.uuid, name, cluster.name, cluster.cluster_labels, labels, maintenance)
 
 
 class Link(TenantModel):

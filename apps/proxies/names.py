@@ -142,8 +142,8 @@ def machines_now(ids: Iterable[UUID]) -> dict[UUID, Seen]:
     """Machines of the organisation in scope as decisions see them; those that are gone are left out."""
     rows = Machine.objects.filter(id__in=list(ids)).select_related("observation", "cluster_machine__cluster")
     narrow = rows.only(
-        "uuid", "labels", "observation__hostname", "observation__image_labels", "cluster_machine__machine",
-        "cluster_machine__cluster__name", "cluster_machine__cluster__labels",
+        "uuid", "labels", "observation__hostname", "observation__image_labels", "observation__api_mode",
+        "cluster_machine__machine", "cluster_machine__cluster__name", "cluster_machine__cluster__labels",
     )  # fmt: skip
     return {row.id: _seen(row) for row in narrow}
 
