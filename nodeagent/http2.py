@@ -15,7 +15,7 @@ from hpack import Decoder, HPACKError
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 STREAM_WINDOW = 256 * 1024
-"""Bytes of one stream that the other end may send before they are consumed."""
+"""Bytes of one stream that wait at most, unless told otherwise."""
 CONNECTION_WINDOW = 4 * 1024 * 1024
 
 FRAME_LIMIT = 16 * 1024
@@ -86,18 +86,22 @@ class Stream:
 
     __slots__ = ("handler", "id", "local_end", "pending", "receive_window", "send_window", "unacknowledged")
 
-    def __init__(self, identifier: int, handler: Handler, send_window: int) -> None:
-        self.id, self.handler, self.send_window = identifier, handler, send_window
+    def __init__(self, identifier: int, handler: Handler, send_window: int, receive_window: int) -> None:
+        self.id, self.handler = identifier, handler
+        self.send_window, self.receive_window = send_window, receive_window
         self.pending = b""
         self.local_end = False
-        self.receive_window = STREAM_WINDOW
         self.unacknowledged = 0
 
 
 class Connection:
-    """Streams over one connection. Whatever is called, `take` has the bytes to send afterwards."""
+    """Streams over one connection. Whatever is called, `take` has the bytes to send afterwards.
 
-    def __init__(self) -> None:
+    `stream_window` is how many bytes of a stream the other end may send before they are consumed.
+    """
+
+    def __init__(self, stream_window: int = STREAM_WINDOW) -> None:
+        self._stream_window = stream_window
         self._streams: dict[int, Stream] = {}
         self._next_id = 1
         self._incoming = b""  # a part of a frame
@@ -111,7 +115,7 @@ class Connection:
         self.closing = False
         """No new streams: the other end is going away."""
         self._outgoing = bytearray(PREFACE)
-        self._frame(_SETTINGS, 0, 0, struct.pack(">HIHI", 2, 0, _SETTING_INITIAL_WINDOW, STREAM_WINDOW))
+        self._frame(_SETTINGS, 0, 0, struct.pack(">HIHI", 2, 0, _SETTING_INITIAL_WINDOW, stream_window))
         self._frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", CONNECTION_WINDOW - _DEFAULT_WINDOW))
 
     # Sending
@@ -126,7 +130,7 @@ class Connection:
 
     def request(self, header_block: bytes, handler: Handler) -> Stream:
         """Open a stream with an encoded header block (`encode_headers`)."""
-        stream = Stream(self._next_id, handler, self._initial_send_window)
+        stream = Stream(self._next_id, handler, self._initial_send_window, self._stream_window)
         self._next_id += 2
         self.closing = self.closing or self._next_id > _LAST_ID
         self._streams[stream.id] = stream
@@ -147,7 +151,7 @@ class Connection:
     def consumed(self, stream: Stream, count: int) -> None:
         """So many bytes of the stream need no memory any more: the other end may send as many again."""
         stream.unacknowledged += count
-        if stream.unacknowledged >= STREAM_WINDOW // 2 and stream.id in self._streams:
+        if stream.unacknowledged >= self._stream_window // 2 and stream.id in self._streams:
             self._frame(_WINDOW_UPDATE, 0, stream.id, struct.pack(">I", stream.unacknowledged))
             stream.receive_window += stream.unacknowledged
             stream.unacknowledged = 0

@@ -16,11 +16,7 @@ from urllib.parse import unquote
 
 import grpc
 
-from nodeagent.http2 import Connection, ErrorCode, Http2Error, Stream, encode_headers
-
-MESSAGE_LIMIT = 4 * 1024 * 1024
-"""Bytes of the largest message taken unless told otherwise. Byte streams come in frames of a kilobyte, resources are
-small."""
+from nodeagent.http2 import STREAM_WINDOW, Connection, ErrorCode, Http2Error, Stream, encode_headers
 
 Metadata = Sequence[tuple[bytes, bytes]]
 
@@ -45,6 +41,20 @@ _HTTP_STATUS = {
     b"504": grpc.StatusCode.UNAVAILABLE,
 }
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server may send: bytes of the largest message, and of those of one call that wait to be taken.
+
+    Byte streams of machines come in frames of a kilobyte, resources are small.
+    """
+
+    message: int = 4 * 1024 * 1024
+    window: int = STREAM_WINDOW
+
+
+DEFAULT_LIMITS = Limits()
 
 
 class RpcError(Exception):
@@ -282,9 +292,9 @@ _SomeCall = TypeVar("_SomeCall", bound=Call)
 class Link:
     """One connection of a channel, and the task that reads it."""
 
-    def __init__(self, wire: Wire, peer: str, authority: bytes, scheme: bytes, message_limit: int) -> None:
-        self.http2 = Connection()
-        self.message_limit = message_limit
+    def __init__(self, wire: Wire, peer: str, authority: bytes, scheme: bytes, limits: Limits) -> None:
+        self.http2 = Connection(limits.window)
+        self.message_limit = limits.message
         self.error: OSError | None = None
         """What broke it."""
         self.peer, self._authority, self._scheme = peer, authority, scheme
@@ -405,7 +415,7 @@ class Channel:
         peer: str = "the machine",
         authority: str = "machine",
         scheme: str = "https",
-        message_limit: int = MESSAGE_LIMIT,
+        limits: Limits = DEFAULT_LIMITS,
         metadata: Metadata = (),
     ) -> None:
         """`connect` opens a stream, TLS included, or raises OSError; `peer` is what errors call the server.
@@ -413,7 +423,7 @@ class Channel:
         `metadata` goes with every call but those of `duplex`, which have their own.
         """
         self._connect, self._peer = connect, peer
-        self._message_limit, self._metadata = message_limit, metadata
+        self._limits, self._metadata = limits, metadata
         self._authority, self._scheme = authority.encode(), scheme.encode()
         self._links: list[Link] = []  # the last is for new calls; others may still carry old ones
         self._connecting = asyncio.Lock()
@@ -524,7 +534,7 @@ class Channel:
             self._links = [link for link in self._links if link.error is None]
             if not self._links or not self._links[-1].usable:
                 wire = await self._connect()
-                self._links.append(Link(wire, self._peer, self._authority, self._scheme, self._message_limit))
+                self._links.append(Link(wire, self._peer, self._authority, self._scheme, self._limits))
             return self._links[-1]
 
 

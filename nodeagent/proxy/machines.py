@@ -14,7 +14,7 @@ from nodeagent.client import API_PORT, NodeClient
 from nodeagent.dial import Dial
 from nodeagent.proxy.ports import Target
 from nodeagent.proxy.upstream import MESSAGE_LIMIT, NodeCall, Unanswered
-from nodeagent.rpc import Channel, Metadata, Method, RpcError
+from nodeagent.rpc import Channel, Limits, Metadata, Method, RpcError
 from nodeagent.tls import CHUNK, to_machine
 from talos.roles import READER
 
@@ -26,6 +26,9 @@ IDLE = 300.0
 
 LIMIT = 1024
 """Connections at once."""
+
+_LIMITS = Limits(MESSAGE_LIMIT, window=1024 * 1024)
+"""A large window: a stream through it should not be slower than without us, over links of long ways, too."""
 
 _AS_READER = [(b"talos-role", READER.encode())]
 
@@ -42,7 +45,7 @@ class _Connection:
         """New calls get another one; it ends with the last call on it."""
         connect = identity.once(lambda: dial(target.address, API_PORT))
         self.channel = Channel(
-            to_machine(connect, target.credentials, piece=CHUNK), "it", message_limit=MESSAGE_LIMIT, metadata=_AS_READER
+            to_machine(connect, target.credentials, piece=CHUNK), "it", limits=_LIMITS, metadata=_AS_READER
         )
         self.ready = asyncio.ensure_future(self._prove())
         self.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())  # who asked may have left

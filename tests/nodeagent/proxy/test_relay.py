@@ -22,7 +22,7 @@ BUFFERS = 24 * 1024 * 1024
 @pytest.fixture
 async def proxied() -> AsyncIterator[tuple[Lab, Node]]:
     """A node `m` behind the proxy."""
-    async with node(UUID) as machine, lab() as made, asyncio.timeout(PATIENCE * 2):
+    async with node(UUID) as machine, lab() as made:
         made.node("m", machine.way, uuid=UUID)
         yield made, machine
 
