@@ -60,8 +60,8 @@ def _tell(item: dict[str, Any]) -> None:
 
 
 AUDIT_COLUMNS: list[Column] = [
-    ("at", lambda row: _clock(row)), ("who", "actor_name"), ("did", "verb"), ("to", lambda row: _whom(row)),
-    ("outcome", "outcome"), ("from", "source"),
+    ("at", lambda row: _clock(row)), ("who", "actor_name"), ("did", lambda row: _what(row)),
+    ("to", lambda row: _whom(row)), ("outcome", "outcome"), ("from", "source"),
 ]  # fmt: skip
 
 
@@ -153,7 +153,13 @@ def tail(api: Api, lines: int, output: str, query: dict[str, Any]) -> None:
 
 def _record(row: dict[str, Any]) -> str:
     outcome = "" if row["outcome"] == "done" else f"  {row['outcome']}"
-    return f"{_clock(row)}  {row['actor_name']}  {row['verb']}  {_whom(row)}{outcome}"
+    return f"{_clock(row)}  {row['actor_name']}  {_what(row)}  {_whom(row)}{outcome}"
+
+
+def _what(row: dict[str, Any]) -> str:
+    """The verb; of a call through the proxies also what was called."""
+    called = row["details"].get("method") or row["details"].get("request") or ""
+    return f"{row['verb']} {called}".rstrip()
 
 
 @audit.command("export")
