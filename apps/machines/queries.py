@@ -67,11 +67,14 @@ def visible(actor: Actor, rows: QuerySet[Machine]) -> QuerySet[Machine]:
 
 def facts_of(rows: QuerySet[Machine]) -> Iterator[tuple[UUID, Facts]]:
     """What policies ask of machines, each with its id; the same as `Machine.facts`, by one narrow query."""
-    names = ("id", "uuid", "observation__hostname", "labels", _IMAGE_LABELS)
+    names = ("id", "uuid", "observation__hostname", "labels", _IMAGE_LABELS, "observation__api_mode")
     cluster = ("cluster_machine__cluster__name", "cluster_machine__cluster__labels")
-    for id, uuid, hostname, labels, image, name, cluster_labels in rows.values_list(*names, *cluster):
+    for id, uuid, hostname, labels, image, mode, name, cluster_labels in rows.values_list(*names, *cluster):
         merged = {**(image or {}), **labels}
-        yield id, Facts("machine", uuid, hostname or uuid, name or "", cluster_labels or {}, merged)
+        yield (
+            id,
+            Facts("machine", uuid, hostname or uuid, name or "", cluster_labels or {}, merged, mode == "maintenance"),
+        )
 
 
 def search(rows: QuerySet[Machine], text: str) -> QuerySet[Machine]:
