@@ -24,7 +24,7 @@ from nodeagent.simulator.fleet import Fleet, FleetOptions
 from nodeagent.simulator.image import Image
 from nodeagent.simulator.timings import Timings
 from talos.kubeconfig import Kubeconfig
-from tests.peers.place import CLUSTER, PATIENCE, TALOS, Browser, make_cluster
+from tests.peers.place import CLUSTER, PATIENCE, TALOS, Browser, make_cluster, until_bound
 from tests.peers.report import BIN, CHECK_TIMEOUT, Report
 
 CONTEXT = f"default-{CLUSTER}"
@@ -44,7 +44,7 @@ async def run(report: Report) -> None:
             )
             async with Fleet(options) as fleet:
                 await asyncio.to_thread(make_cluster, server, [fleet.machines[0].hardware.uuid])
-                await asyncio.to_thread(_bound, server)
+                await asyncio.to_thread(until_bound, server)
                 person = await asyncio.to_thread(_Person, server)
                 with tempfile.TemporaryDirectory() as folder:
                     await _by_kubelogin(report, person, Path(folder))
@@ -53,18 +53,6 @@ async def run(report: Report) -> None:
                 await asyncio.to_thread(_past_us, report, person)
         finally:
             server.__exit__(None, None, None)
-
-
-def _bound(server: Installation) -> None:
-    """Our groups have their rights in the cluster."""
-    with server.database() as database:
-
-        def done() -> bool:
-            query = "SELECT count(*) FROM proxies_clusteraccess WHERE looked_at IS NOT NULL"
-            row = database.execute(query).fetchone()
-            return row is not None and row[0] == 1
-
-        server.wait_for(done, PATIENCE, "the groups to be in the cluster")
 
 
 class _Person:

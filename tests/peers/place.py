@@ -32,6 +32,18 @@ def make_cluster(server: Installation, uuids: list[str]) -> dict[str, str]:
     return {row["uuid"]: row["hostname"] for row in server.api.list("machines")}
 
 
+def until_bound(server: Installation) -> None:
+    """Wait until our groups have their rights in the cluster."""
+    with server.database() as database:
+
+        def done() -> bool:
+            query = "SELECT count(*) FROM proxies_clusteraccess WHERE looked_at IS NOT NULL"
+            row = database.execute(query).fetchone()
+            return row is not None and row[0] == 1
+
+        server.wait_for(done, PATIENCE, "the groups to be in the cluster")
+
+
 def _there(server: Installation) -> int:
     return sum(bool(row["hostname"]) for row in server.api.list("machines"))
 
