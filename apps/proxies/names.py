@@ -13,6 +13,7 @@ from apps.access.facts import Facts
 from apps.clusters import credentials
 from apps.clusters.models import Cluster, ClusterMachine, MachineSet
 from apps.machines.models import Machine
+from apps.machines.queries import facts_of
 from apps.proxies.memory import Memory
 from apps.tenants.scope import tenant_scope
 from nodeagent.tls import Credentials
@@ -140,22 +141,14 @@ def plain(name: str) -> str:
 
 def machines_now(ids: Iterable[UUID]) -> dict[UUID, Seen]:
     """Machines of the organisation in scope as decisions see them; those that are gone are left out."""
-    rows = Machine.objects.filter(id__in=list(ids)).select_related("observation", "cluster_machine__cluster")
-    narrow = rows.only(
-        "uuid", "labels", "observation__hostname", "observation__image_labels", "observation__api_mode",
-        "cluster_machine__machine", "cluster_machine__cluster__name", "cluster_machine__cluster__labels",
-    )  # fmt: skip
-    return {row.id: _seen(row) for row in narrow}
+    wanted = list(ids)
+    members = dict(ClusterMachine.objects.filter(machine__in=wanted).values_list("machine_id", "cluster_id"))
+    return {id: (facts, members.get(id)) for id, facts in facts_of(Machine.objects.filter(id__in=wanted))}
 
 
 def clusters_now(ids: Iterable[UUID]) -> dict[UUID, Seen]:
     """The same of clusters."""
     return {row.id: (row.facts, row.id) for row in Cluster.objects.filter(id__in=list(ids))}
-
-
-def _seen(row: Machine) -> Seen:
-    member = getattr(row, "cluster_machine", None)
-    return row.facts, member.cluster_id if member else None
 
 
 def _possible(name: str) -> bool:
@@ -193,7 +186,7 @@ def _spot(key: tuple[UUID, UUID]) -> Spot | None:
         return Spot(
             id=row.id,
             uuid=row.uuid,
-            seen=_seen(row),
+            seen=(row.facts, member.cluster_id if member else None),
             names=frozenset({row.uuid, row.observation.hostname, row.observation.node_name} - {""})
             | ({member.node_name} - {""} if member else frozenset()),
             addresses=frozenset({_address(item) for item in row.observation.addresses} | {row.link.address}),
