@@ -1,15 +1,18 @@
 """The simulator's Kubernetes API, asked through the proxy: who may do what, objects, pods and their streams."""
 
 import asyncio
+import io
 import json
 import os
 import struct
+import tarfile
 import zlib
 from typing import Any
 
 import pytest
 
 from nodeagent.simulator.kube import identity
+from nodeagent.simulator.kube.containers import Container, Nothing
 from nodeagent.simulator.kube.http import Failure, Request
 from nodeagent.simulator.kube.identity import User
 from nodeagent.simulator.kube.spdy import DICTIONARY, Session, SpdyStream
@@ -305,6 +308,19 @@ def test_the_dictionary_is_the_protocols():
     assert zlib.adler32(DICTIONARY) == 0xE3C6A7C2
 
 
+class Syn:
+    """Makes the frames with which a client opens streams."""
+
+    def __init__(self) -> None:
+        self._deflate = zlib.compressobj(zdict=DICTIONARY)
+
+    def __call__(self, number: int, **headers: str) -> bytes:
+        words = [word.encode() for pair in headers.items() for word in pair]
+        text = struct.pack("!I", len(headers)) + b"".join(struct.pack("!I", len(word)) + word for word in words)
+        block = self._deflate.compress(text) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+        return struct.pack("!HHIIIH", 0x8003, 1, 10 + len(block), number, 0, 0) + block
+
+
 async def test_streams_of_spdy():
     sent: list[bytes] = []
     opened: list[SpdyStream] = []
@@ -315,14 +331,7 @@ async def test_streams_of_spdy():
 
     session = Session(incoming.get, write, b"", opened.append)
     task = asyncio.create_task(session.run())
-    deflate, inflate = zlib.compressobj(zdict=DICTIONARY), zlib.decompressobj(zdict=DICTIONARY)
-
-    def syn(number: int, **headers: str) -> bytes:
-        words = [word.encode() for pair in headers.items() for word in pair]
-        text = struct.pack("!I", len(headers)) + b"".join(struct.pack("!I", len(word)) + word for word in words)
-        block = deflate.compress(text) + deflate.flush(zlib.Z_SYNC_FLUSH)
-        return struct.pack("!HHIIIH", 0x8003, 1, 10 + len(block), number, 0, 0) + block
-
+    syn, inflate = Syn(), zlib.decompressobj(zdict=DICTIONARY)
     frames = syn(1, streamtype="error") + syn(3, streamtype="data", port="80") + struct.pack("!HHII", 0x8003, 6, 4, 7)
     for byte in frames:  # however it comes
         incoming.put_nowait(bytes([byte]))
@@ -343,3 +352,66 @@ async def test_streams_of_spdy():
     assert ping == struct.pack("!HHII", 0x8003, 6, 4, 7)
     assert [len(frame) for frame in data] == [8 + 0xFFFF, 8 + 70000 - 0xFFFF, 8]
     assert data[-1] == struct.pack("!II", 3, 0x01000000)
+
+
+@pytest.mark.parametrize("port", ["7", "80"])
+async def test_ports_over_spdy(port: str):
+    request = b"GET / HTTP/1.1\r\n\r\n"
+    wanted = (
+        request if port == "7" else b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nConnection: close\r\n\r\nthis is web\n"
+    )
+    async with simulated() as (b, _):
+        client, syn = await b.client(), Syn()
+        upgrade = [
+            ("Connection", "Upgrade"),
+            ("Upgrade", "SPDY/3.1"),
+            ("X-Stream-Protocol-Version", "portforward.k8s.io"),
+        ]
+        await client.send("POST", f"{PREFIX}{PODS}/web/portforward", upgrade, b"")
+        assert (await client.event()).status_code == 101
+        error = syn(1, streamtype="error", port=port, requestid="0")
+        data = syn(3, streamtype="data", port=port, requestid="0")
+        client.writer.write(error + data + struct.pack("!II", 3, 0x01000000 | len(request)) + request)
+        received, ended = b"", set()
+        while ended != {1, 3}:
+            first, second = struct.unpack("!II", await client.reader.readexactly(8))
+            payload = await client.reader.readexactly(second & 0xFFFFFF)
+            if not first & 0x80000000:
+                received += payload
+                ended |= {first} if second >> 24 else set()
+        assert received == wanted
+
+
+async def test_files_are_copied_as_kubectl_does():
+    container, made, errors = Container([]), Kept(), Kept()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as writing:
+        entry = tarfile.TarInfo("folder/a.txt")
+        entry.size = 5
+        writing.addfile(entry, io.BytesIO(b"hello"))
+    assert await container.run(["tar", "-xmf", "-", "-C", "/tmp"], Kept(archive.getvalue()), made, errors) == 0
+    assert await container.run(["test", "-d", "/tmp/folder"], Nothing(), made, errors) == 0
+    assert await container.run(["cat", "/tmp/folder/a.txt"], Nothing(), made, errors) == 0
+    assert bytes(made.data) == b"hello"
+    made.data.clear()
+    assert await container.run(["tar", "cf", "-", "/tmp/folder"], Nothing(), made, errors) == 0
+    with tarfile.open(fileobj=io.BytesIO(made.data)) as reading:
+        assert reading.getnames() == ["tmp/folder/a.txt"]
+    assert await container.run(["tar", "cf", "-", "/nothing"], Nothing(), made, errors) == 2
+    assert await container.run(["sh"], Kept(b"echo one\nexit 6\necho two\n"), made, errors) == 6
+    assert await container.run(["vi"], Nothing(), made, errors) == 127
+    assert errors.data.splitlines()[-1] == b"vi: not found"
+
+
+class Kept:
+    """A stream that has been written already, and keeps what is written."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data, self._unread = bytearray(), data
+
+    async def read(self) -> bytes:
+        data, self._unread = self._unread, b""
+        return data
+
+    async def write(self, data: bytes) -> None:
+        self.data += data
