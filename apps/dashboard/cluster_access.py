@@ -1,17 +1,23 @@
 """The page of one cluster that says how to get in: commands ready to copy, and what one may do there."""
 
-from typing import Any
+from typing import Any, cast
 
+from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
 
 from apps.access.check import allowed, standing_of
-from apps.accounts.models import AccessKey
+from apps.accounts.authority import DEFAULT_LIFETIME
+from apps.accounts.identity import Identity
+from apps.accounts.models import AccessKey, User
 from apps.accounts.states import access_key_state
 from apps.clusters import queries
 from apps.clusters.models import Cluster
 from apps.dashboard.clusters import cluster_of
 from apps.dashboard.page import PageRequest, page, show
+from apps.proxies import actions, kubeconfigs, talosconfigs
 
 KEYS = 20
 """One's own keys to the cluster that the page shows, the newest."""
@@ -53,3 +59,30 @@ def _keys(request: PageRequest, cluster: Cluster) -> list[Any]:
     own = AccessKey.objects.filter(user_id=request.actor.id, revoked_at=None, expires_at__gt=now)
     rows = own.filter(cluster_id__in=[cluster.id]) | own.filter(cluster_id=None)
     return [(key, access_key_state(key, now)) for key in rows.order_by("-created_at")[:KEYS]]
+
+
+@page("cluster.access")
+def cluster_access_file(request: PageRequest, name: str, form: str) -> HttpResponse:
+    """One's own kubeconfig or talosconfig through this installation; `form` says how one proves oneself in it."""
+    cluster = cluster_of(request, name)
+    if request.method != "POST":
+        return redirect("cluster-access", request.organisation.slug, name)
+    identity = Identity(cast(User, request.user), session=request.session.session_key or "")
+    try:
+        kind, text = _file(request, identity, cluster, form)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+        return redirect("cluster-access", request.organisation.slug, name)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{kind}"'}
+    return HttpResponse(text, content_type="application/yaml", headers=headers)
+
+
+def _file(request: PageRequest, identity: Identity, cluster: Cluster, form: str) -> tuple[str, str]:
+    """The kind of the file, and the file. Raises Denied, ValidationError."""
+    if form in kubeconfigs.PROOFS:
+        return "kubeconfig", actions.person_kubeconfig(request.actor, identity, cluster, form)
+    if form not in talosconfigs.PROOFS:
+        raise ValidationError(f"There is no file {form!r} to download.")
+    session = identity.session or ""
+    made, _ = talosconfigs.give(request.actor, identity, cluster, form, DEFAULT_LIFETIME, session)
+    return "talosconfig", made.to_yaml()

@@ -13,9 +13,11 @@ from django.utils import timezone
 from apps.access.check import allowed
 from apps.accounts import queries, states
 from apps.accounts import service_accounts as accounts
+from apps.accounts.keys import add_signing_key
 from apps.accounts.models import AccessKey, ServiceAccount
 from apps.dashboard.page import PageRequest, page, show
 from apps.dashboard.people import Secret, expiry, made_once, roles_up_to, tabs, token_rows
+from talos.serviceaccount import key_text, new_key
 
 SHOWN = 100
 """Tokens and keys of one account that its page shows, the newest."""
@@ -116,6 +118,32 @@ def service_account_token(request: PageRequest, name: str) -> HttpResponse:
         return redirect("service-account", request.organisation.slug, name)
     sentence = "It is shown this once. We keep only a hash. Lost it? Make another and revoke this one."
     return _detail(request, _account(name), Secret(f"API token {called} of {name}", text, sentence))
+
+
+@page("service-account.write")
+def service_account_key(request: PageRequest, name: str) -> HttpResponse:
+    """Make a key with which talosctl acts as it, and show it once: only its public half is kept."""
+    row = _account(name)
+    if request.method != "POST":
+        return redirect("service-account", request.organisation.slug, name)
+    called, role = request.POST.get("name", "").strip(), request.POST.get("role", "")
+
+    def make() -> str:
+        ends = expiry(request.POST.get("days", ""))
+        if ends is None:
+            raise ValidationError("A key for talosctl has an end; choose one.")
+        now = timezone.now()
+        key = new_key(name, now, ends - now)
+        add_signing_key(request.actor, row, key.public.armored, role=role, name=called)
+        return key_text(name, key)
+
+    try:
+        text = made_once(request, make)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+        return redirect("service-account", request.organisation.slug, name)
+    sentence = "Give it to talosctl as SIDERO_SERVICE_ACCOUNT_KEY. It is shown this once; we keep only its public half."
+    return _detail(request, _account(name), Secret(f"Key {called} of {name}", text, sentence))
 
 
 @page("service-account.write")

@@ -45,6 +45,11 @@ urlpatterns = [
     path("o/<slug:slug>/cluster-count", clusters.cluster_count, name="cluster-count"),
     path("o/<slug:slug>/clusters/<slug:name>", clusters.cluster_detail, name="cluster"),
     path("o/<slug:slug>/clusters/<slug:name>/access", cluster_access.cluster_access, name="cluster-access"),
+    path(
+        "o/<slug:slug>/clusters/<slug:name>/access/<slug:form>",
+        cluster_access.cluster_access_file,
+        name="cluster-access-file",
+    ),
     path("o/<slug:slug>/clusters/<slug:name>/row", clusters.cluster_row, name="cluster-row"),
     path("o/<slug:slug>/clusters/<slug:name>/overview", clusters.cluster_overview, name="cluster-overview"),
     path("o/<slug:slug>/clusters/<slug:name>/machines", clusters.cluster_machines, name="cluster-machines"),
@@ -104,6 +109,11 @@ urlpatterns = [
         "o/<slug:slug>/service-accounts/<slug:name>/token",
         service_accounts.service_account_token,
         name="service-account-token",
+    ),
+    path(
+        "o/<slug:slug>/service-accounts/<slug:name>/key",
+        service_accounts.service_account_key,
+        name="service-account-key",
     ),
     path(
         "o/<slug:slug>/service-accounts/<slug:name>/delete",
