@@ -15,7 +15,6 @@ from typing import Any
 import click
 
 from omni.cli import complete
-from omni.cli.api import Api
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,8 @@ def with_api(command: Callable[..., Any]) -> Callable[..., Any]:
     )  # fmt: skip
     @wraps(command)
     def run(context_name: str | None, organisation: str | None, **given: Any) -> Any:
+        from omni.cli.api import Api  # not for what needs contexts only
+
         context = chosen(context_name or "")
         with Api(context.url, context.token, context.ca, organisation or context.organisation) as api:
             return command(api=api, **given)
