@@ -31,7 +31,7 @@ COMMANDS = {  # name: where it is
     "clusters": "omni.cli.clusters:clusters",
     "cluster": "omni.cli.templates:cluster",
     "kubeconfig": "omni.cli.kube:kubeconfig",
-    "kube-token": "omni.cli.kube:kube_token",
+    "kube-token": "omni.cli.kube_token:kube_token",
     "talosconfig": "omni.cli.talos:talosconfig",
     "accesskeys": "omni.cli.talos:accesskeys",
     "machineclasses": "omni.cli.classes:machineclasses",
