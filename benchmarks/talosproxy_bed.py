@@ -145,6 +145,7 @@ async def gateway(port: int) -> None:
         public = PublicPort(context, nowhere, on_socket(socket), nowhere)
         number = free_port(SOCK_STREAM)
         serving = asyncio.create_task(public.serve(HOST, number))
+        await asyncio.sleep(0)  # it listens
         print(number, flush=True)
         await serving
 
