@@ -13,6 +13,7 @@ from apps.accounts import grants
 from apps.accounts.actions import create_api_token
 from apps.accounts.identity import Identity, actor_in
 from apps.accounts.models import GrantRequest, User
+from apps.audit.actions import record
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
 
@@ -46,7 +47,9 @@ def ask_login(host: str, source: str) -> tuple[GrantRequest, str]:
 
 
 def grant_login(actor: Actor, user: User, request: GrantRequest, session_key: str) -> None:
-    """Nothing is made before the program fetches it: so its secret is stored nowhere."""
+    """Only noted: nothing is made before the program fetches it, so its secret is stored nowhere."""
+    name, asked_from = request.details["name"], request.source
+    record(actor, "login.grant", "login", request.id, name, role=actor.role, asked_from=asked_from)
 
 
 def fetch_login(secret: str, request_id: str, source: str) -> Fetched | None:

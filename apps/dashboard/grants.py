@@ -17,6 +17,7 @@ from apps.accounts import grants
 from apps.accounts.authentication import session_identity
 from apps.accounts.identity import Place, actor_in, lacks_second_factor, new_request_id, places_of, source_of
 from apps.accounts.models import GrantRequest, User
+from apps.accounts.people import record_own
 from apps.tenants.scope import tenant_scope
 
 GONE = {
@@ -86,6 +87,8 @@ def _grant(request: HttpRequest, actor: Actor, user: User, wanted: GrantRequest,
 def _refuse(request: HttpRequest, user: User, wanted: GrantRequest) -> HttpResponse:
     try:
         grants.refuse(user, wanted.id)
+        what = {"kind": wanted.kind, "what": wanted.details.get("name", ""), "asked_from": wanted.source}
+        record_own(user, "account.refuse", getattr(request, "request_id", ""), source_of(request.META), **what)
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     return redirect(request.path)

@@ -124,7 +124,9 @@ def test_without_a_device_a_passkey_says_why_not(newcomer: Callable[..., Page], 
     sound(page)
 
 
-def test_an_app_and_its_recovery_codes(newcomer: Callable[..., Page], localhost: str) -> None:
+def test_an_app_and_its_recovery_codes(
+    newcomer: Callable[..., Page], localhost: str, installation: Installation
+) -> None:
     page = newcomer("tom@example.com", PHONE, "dark")
     page.goto(f"{localhost}{FACTORS}app")
     confirm(page)
@@ -161,6 +163,11 @@ def test_an_app_and_its_recovery_codes(newcomer: Callable[..., Page], localhost:
     expect(page.locator("ol.recovery s")).to_have_count(1)
     assert not any(one in page.content() for one in shown)
     sound(page)
+    told = installation.command("admin", "reset-second-factor", "tom@example.com", "--yes").stdout
+    assert "tom@example.com has no second factor now." in told
+    sign_out(page, localhost)
+    by_password(page, "tom@example.com")
+    expect(page).to_have_title("Home · omni")
 
 
 @pytest.mark.parametrize(("size", "theme"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide", "phone"])

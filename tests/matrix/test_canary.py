@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 import structlog
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
 from django.apps import apps
 from django.db import connection
 from django.test import Client
@@ -93,6 +95,7 @@ def house(organisation: Organisation) -> House:
     client, browser = APIClient(raise_request_exception=False), Client(raise_request_exception=False)
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {token.secret}")
     browser.force_login(user)
+    TOTP.activate(user, "CANARYTOTPKEY234" * 2)
     secrets = {
         "password": password,
         "API token": token.secret,
@@ -105,6 +108,8 @@ def house(organisation: Organisation) -> House:
         "credential of an agent": "c" * 43,
         "patch": "canary-patch-77aa",
         "session": browser.cookies["sessionid"].value,
+        "key of an authenticator app": "CANARYTOTPKEY234" * 2,
+        "recovery code": RecoveryCodes.activate(user).generate_codes()[0],
         "cluster secret": bundle.cluster_secret,
         "bootstrap token": bundle.bootstrap_token,
         "trustd token": bundle.trustd_token,

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import click
 import pytest
+from allauth.mfa.totp.internal.auth import TOTP
 from click.shell_completion import ShellComplete
 from django.utils import timezone
+from rest_framework.test import APIClient
 
+from apps.accounts.models import User
 from apps.machines.models import LogChunk, MachineEvent, MachineObservation
 from nodeagent.identity import Hardware
 from omni.cli import INTERRUPTED, api, complete, main
@@ -39,6 +43,21 @@ def test_members_from_invitation_to_removal(run: Run) -> None:
     assert "there is no member" in run("members", "role", "ben@example.com", "reader", code=1).output
     assert "last owner" in run("members", "remove", "owner@acme.example.com", "--yes", code=1).output
     assert "is not one of" in run("members", "invite", "x@example.com", "--role", "king", code=2).output
+
+
+def test_a_members_credentials_are_revoked(run: Run, api: Callable[..., APIClient]) -> None:
+    ben = api("admin")
+    done = run("members", "revoke", "admin@acme.example.com", "--yes")
+    assert done.stdout == "Revoked: 1 API tokens, 0 access keys.\n"
+    assert ben.get("/api/v1/me").status_code == 401
+
+
+def test_members_are_asked_for_a_second_factor(run: Run) -> None:
+    assert "Set up a second factor of your own first" in run("orgs", "second-factor", "required", code=1).output
+    assert "is optional in acme now" in run("orgs", "second-factor", "optional").stdout
+    TOTP.activate(User.objects.get(email="owner@acme.example.com"), "A" * 32)
+    assert "is required in acme now" in run("orgs", "second-factor", "required").stdout
+    assert "acme" in run("orgs", "list").stdout, "tokens go on"
 
 
 def test_api_tokens_are_printed_once(run: Run) -> None:

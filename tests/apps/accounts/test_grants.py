@@ -128,9 +128,11 @@ def test_what_asks_for_less_gets_no_more(browser: Client) -> None:
     assert not GIVEN
 
 
-def test_a_refused_request_stays_refused(browser: Client) -> None:
+def test_a_refused_request_stays_refused(browser: Client, organisation: Organisation) -> None:
     request, secret = grants.ask(GrantRequest.LOGIN, {"name": "x"}, "192.0.2.9")
     answer = browser.post(grants.path_of(request), {"answer": "refuse"})
+    with tenant_scope(organisation.id):
+        assert AuditRecord.objects.get(verb="account.refuse").details["asked_from"] == "192.0.2.9"
     assert "Refused" in browser.get(answer.url).content.decode()
     browser.post(grants.path_of(request), {"answer": "grant", "organisation": "acme", "role": "reader"})
     outcome = grants.outcome_of(secret, GrantRequest.LOGIN)
@@ -238,6 +240,8 @@ def test_a_login_gives_its_token_once(browser: Client, organisation: Organisatio
     with tenant_scope(organisation.id):
         made = AuditRecord.objects.get(verb="api-token.create")
         assert made.actor_name == "admin@acme.example.com"
+        noted = AuditRecord.objects.get(verb="login.grant")
+        assert noted.details == {"role": "operator", "asked_from": "127.0.0.1"}
 
 
 def test_who_was_removed_meanwhile_gets_no_token(browser: Client, organisation: Organisation) -> None:
