@@ -302,6 +302,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._asked = False
+        self._sign: asyncio.Future[None] | None = None  # of life, for those who wait for one
         self._watch: asyncio.TimerHandle | None = None
         self._wait_for_silence(PING_AFTER)
         self._task = asyncio.ensure_future(self._read())
@@ -309,6 +310,17 @@ class Link:
     @property
     def usable(self) -> bool:
         return not self.http2.closing
+
+    async def alive(self, fresh: float, timeout: float) -> bool:
+        """Whether something was heard in the last `fresh` seconds, or is in the next `timeout` ones when asked."""
+        if self.error is None and self._loop.time() - self._heard > fresh:
+            if self._sign is None:
+                self._sign = self._loop.create_future()
+                self.http2.ping()
+                self.flush_soon()
+            await asyncio.wait([self._sign], timeout=timeout)
+            return self.error is None and self._loop.time() - self._heard <= fresh + timeout
+        return self.error is None
 
     def headers(self, path: bytes, timeout: float | None, metadata: Metadata) -> bytes:
         """The header block of a request."""
@@ -324,7 +336,7 @@ class Link:
         ]
         if timeout is not None:
             # Our own timer decides: a Go server whose timer runs out first only says that the call was cancelled.
-            fields.append((b"grpc-timeout", b"%dm" % int((timeout + DEADLINE_SLACK) * 1000)))
+            fields.append((b"grpc-timeout", _timeout(timeout + DEADLINE_SLACK)))
         return encode_headers(fields)
 
     async def flush(self) -> None:
@@ -358,6 +370,7 @@ class Link:
                 self._heard = self._loop.time()
                 if self._asked:
                     self._wait_for_silence(PING_AFTER)
+                self._tell()
                 self.http2.receive(data)
                 del data  # the next may be long in coming
                 await self._answer()
@@ -400,10 +413,23 @@ class Link:
         self._break(TimeoutError(f"{self.peer} says nothing any more"))
         self._task.cancel()
 
+    def _tell(self) -> None:
+        """There is news for those who wait for a sign of life."""
+        if self._sign is not None:
+            self._sign.set_result(None)
+            self._sign = None
+
     def _break(self, error: OSError) -> None:
         if self.error is None:
             self.error = error
             self.http2.break_all(str(error))
+            self._tell()
+
+
+def _timeout(seconds: float) -> bytes:
+    """As gRPC writes it: a number of at most eight digits, and its unit."""
+    milliseconds = int(seconds * 1000)
+    return b"%dm" % milliseconds if milliseconds < 10**8 else b"%dS" % min(seconds, 10**8 - 1)
 
 
 class Channel:
@@ -437,6 +463,11 @@ class Channel:
     def broken(self) -> bool:
         """There is a connection that new calls cannot use any more."""
         return bool(self._links) and not self._links[-1].usable
+
+    async def alive(self, fresh: float, timeout: float) -> bool:
+        """Whether the connection's other end is there: something was heard of it in the last `fresh` seconds, or is in
+        the next `timeout` ones when it is asked. A machine that lost its power closes no connection."""
+        return bool(self._links) and await self._links[-1].alive(fresh, timeout)
 
     async def connect(self) -> None:
         """Connect unless we are. Raises RpcError."""

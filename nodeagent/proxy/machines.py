@@ -24,6 +24,9 @@ CONNECT_TIMEOUT = 15.0
 IDLE = 300.0
 """Seconds that a connection is kept for the next call."""
 
+FRESH, SIGN_OF_LIFE = 10.0, 3.0
+"""Seconds of silence after which a kept connection is asked whether anybody is there, and those for the answer."""
+
 LIMIT = 1024
 """Connections at once."""
 
@@ -69,29 +72,40 @@ class _Connection:
         await self.channel.close()
 
     async def _prove(self) -> None:
-        """Raises Unanswered unless the machine that is meant answers."""
+        """Raises _Unproved unless the machine that is meant answers."""
         target = self.target
         client = NodeClient.over(self.channel, target.name)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await identity.require(client, target.uuid, target.fingerprint)
         except identity.WrongMachine as error:
-            raise Unanswered(
+            raise _Unproved(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                f"node {target.name} was not called: {error}. Its address may have passed to another machine; try "
-                "again when the node has connected anew",
+                f"was not called: {error}. Its address may have passed to another machine; try again when the node has "
+                "connected anew",
             ) from None
         except TimeoutError:
-            raise _unreached(target, f"no answer in {CONNECT_TIMEOUT:g} s") from None
+            raise _unreached(f"no answer in {CONNECT_TIMEOUT:g} s") from None
         except errors.WrongTrust as error:
-            raise _unreached(target, f"{error.detail}; it may just be changing its mode or its certificates") from None
+            raise _unreached(f"{error.detail}; it may just be changing its mode or its certificates") from None
         except errors.Unreachable as error:
-            raise _unreached(target, error.detail) from None
+            raise _unreached(error.detail) from None
         except errors.NodeError as error:
-            raise Unanswered(
+            raise _Unproved(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                f"node {target.name} was not called: which machine answers cannot be told: {error}",
+                f"was not called: which machine answers cannot be told: {error.detail or error.code.name}",
             ) from None
+
+
+class _Unproved(Exception):
+    """Why there is no connection; the text goes on after a node's name, as each caller has its own for it."""
+
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.code, self.text = code, text
+
+    def of(self, target: Target) -> Unanswered:
+        return Unanswered(self.code, f"node {target.name} {self.text}")
 
 
 class Machines:
@@ -113,16 +127,12 @@ class Machines:
         """
         if target.away:
             raise Unanswered(grpc.StatusCode.UNAVAILABLE, target.away)
-        connection = self._connection(target)
-        connection.users += 1
+        connection = await self._proved(target)
         try:
-            if not connection.ready.done():
-                await asyncio.wait([connection.ready])
-            connection.ready.result()
             try:
                 call = await connection.channel.start(lambda link: NodeCall(link, method), time_left(), metadata)
             except RpcError as error:
-                raise _unreached(target, error.details) from None
+                raise _unreached(error.details).of(target) from None
             try:
                 yield call
             finally:
@@ -135,6 +145,29 @@ class Machines:
         for connection in list(self._all):
             self._end(connection)
         await asyncio.gather(*self._closing)
+
+    async def _proved(self, target: Target, again: bool = False) -> _Connection:
+        """A connection that is open, with one user more. One that nobody answers on any more is made anew, once.
+
+        Raises Unanswered.
+        """
+        connection = self._connection(target)
+        connection.users += 1
+        try:
+            if not connection.ready.done():
+                await asyncio.wait([connection.ready])
+            try:
+                connection.ready.result()
+            except _Unproved as unproved:
+                raise unproved.of(target) from None
+            if again or await connection.channel.alive(FRESH, SIGN_OF_LIFE):
+                return connection
+        except BaseException:
+            self._left(connection)
+            raise
+        self._retire(connection)
+        self._left(connection)
+        return await self._proved(target, again=True)
 
     def _connection(self, target: Target) -> _Connection:
         known = self._current.get(target.uuid)
@@ -198,8 +231,8 @@ class Machines:
             task.add_done_callback(self._closing.discard)
 
 
-def _unreached(target: Target, reason: str) -> Unanswered:
-    return Unanswered(
+def _unreached(reason: str) -> _Unproved:
+    return _Unproved(
         grpc.StatusCode.UNAVAILABLE,
-        f"node {target.name} cannot be reached: {reason}. See whether it runs and is connected, then try again",
+        f"cannot be reached: {reason}. See whether it runs and is connected, then try again",
     )

@@ -21,8 +21,8 @@ from nodeagent.proxy.relay import one_to_one
 from nodeagent.proxy.upstream import Fields, Status, Unanswered
 from nodeagent.ticket import Ticket
 
-AT_ONCE = 1024
-"""Calls under way from one address. Each open stream of a dashboard is one."""
+AT_ONCE = 4096
+"""Calls under way from one address, which may be that of a whole office. Each open stream of a dashboard is one."""
 
 log = logging.getLogger(__name__)
 

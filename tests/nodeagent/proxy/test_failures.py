@@ -189,6 +189,32 @@ async def test_a_machine_that_was_configured_meanwhile(proxied: tuple[Lab, Node]
     assert not machine.called
 
 
+async def test_a_machine_that_lost_its_power(proxied: tuple[Lab, Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection stays open and nobody is there: the next call goes over a new one."""
+    monkeypatch.setattr(machines, "FRESH", 0.0)
+    made, machine = proxied
+    before = call(made, "Echo")
+    await before.write(b"1")
+    assert await before.read() == b"1"
+    await before.done_writing()
+    assert await before.code() is grpc.StatusCode.OK
+    assert await echoed(made)  # it answers: the connection is good
+    assert made.dialled == ["m"]
+    monkeypatch.setattr(machines, "SIGN_OF_LIFE", 0.2)
+    machine.freeze()
+    assert await echoed(made)
+    assert made.dialled == ["m", "m"]
+
+
+async def echoed(made: Lab) -> bool:
+    again = call(made, "Echo")
+    await again.write(b"2")
+    async with asyncio.timeout(PATIENCE):
+        answer = await again.read()
+    await again.done_writing()
+    return bool(answer == b"2" and await again.code() is grpc.StatusCode.OK)
+
+
 # Connections
 
 
