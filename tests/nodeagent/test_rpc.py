@@ -243,3 +243,10 @@ async def test_something_else_than_tls_is_an_error_of_tls() -> None:
         await channel.unary(NODE.ApplyConfiguration, machine_pb2.ApplyConfigurationRequest(), 5)
     assert isinstance(error.value.cause, ssl.SSLError)
     server.close()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(0.0015, b"1m"), (99_999.5, b"99999500m"), (100_000, b"100000S"), (1e12, b"99999999S")]
+)
+def test_a_deadline_has_eight_digits_at_most(seconds: float, written: bytes) -> None:
+    assert rpc._timeout(seconds) == written
