@@ -20,6 +20,8 @@ PROOFS = {
 """Ways in which kubectl says who its user is."""
 
 EXEC_API = "client.authentication.k8s.io/v1"
+KUBELOGIN_API = "client.authentication.k8s.io/v1beta1"
+"""Every kubelogin answers in this version; only later ones in the one that kubectl asks for."""
 
 
 def server(slug: str, cluster: str) -> str:
@@ -74,7 +76,7 @@ def _plugin(slug: str, cluster: str) -> dict[str, Any]:
 def _kubelogin(slug: str, cluster: str) -> dict[str, Any]:
     ca = authority()
     return {
-        "apiVersion": EXEC_API,
+        "apiVersion": KUBELOGIN_API,
         "command": "kubectl",
         "args": [
             "oidc-login",

@@ -40,7 +40,7 @@ def test_a_kubeconfig_with_the_plugin(api: Callable[..., APIClient], url: str) -
 def test_a_kubeconfig_for_kubelogin(api: Callable[..., APIClient], url: str) -> None:
     answer = api("reader").post(f"{PROD}/access-kubeconfig", {"proof": "oidc"})
     user = Kubeconfig.from_yaml(answer.data["content"]).users["acme-prod-reader@acme.example.com"]["exec"]
-    assert user["command"] == "kubectl"
+    assert (user["apiVersion"], user["command"]) == ("client.authentication.k8s.io/v1beta1", "kubectl")
     assert user["args"][:5] == [
         "oidc-login",
         "get-token",
