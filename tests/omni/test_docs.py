@@ -11,8 +11,11 @@ from pathlib import Path
 import click
 import pytest
 
-from apps.access import verbs
+from apps.access import spec, verbs
 from apps.access.actor import ROLES
+from apps.access.check import GOVERNED
+from apps.access.methods import METHODS, need_of
+from apps.access.policy import group_of
 from omni.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -125,17 +128,61 @@ def permissions() -> str:
     lines = [
         "# Permissions",
         "",
-        "Generated from `apps/access/verbs.py` by `python -m tests.omni.test_docs`. Each act has a verb, each verb the",
-        f"least role that may use it. Roles: {', '.join(ROLES)}; each may do what those before it may. The audit and",
-        "refusals name the same verbs. How it is checked: [tenancy.md](tenancy.md).",
+        "Generated from `apps/access/verbs.py`, `apps/access/methods.py` and `apps/access/spec.py` by",
+        "`python -m tests.omni.test_docs`. Each act has a verb, each verb the least role that may use it. Roles:",
+        f"{', '.join(ROLES)}; each may do what those before it may. The audit and refusals name the same verbs.",
+        "How it is checked: [tenancy.md](tenancy.md); how policies change it: [access.md](access.md#policies).",
+        "",
+        "[Verbs](#verbs) · [Talos methods](#talos-methods) · [Kubernetes](#kubernetes) · [Policies](#policies)",
+        "",
+        "## Verbs",
+        "",
+        f"Policies are about verbs of {', '.join(f'`{noun}.`' for noun in GOVERNED)}, object by object; all others are",
+        "for the role in the organisation alone.",
         "",
         "| verb | " + " | ".join(ROLES) + " | remark |",
         "|---" * (len(ROLES) + 2) + "|",
     ]
     for verb, least, remark in table():
-        marks = ("yes" if ROLES.index(role) >= ROLES.index(least) else "" for role in ROLES)
-        lines.append(f"| `{verb}` | {' | '.join(marks)} | {remark} |")
+        lines.append(f"| `{verb}` | {' | '.join(marks(least))} | {remark} |")
+    lines += [
+        "",
+        "## Talos methods",
+        "",
+        "Through the talosctl proxy, on a machine in a cluster. On a machine in no cluster or in maintenance mode the",
+        f"least role is {verbs.OPERATOR}: its resources show the join token. Each call is made with the one Talos role",
+        f"of its line. A method that is not here takes {need_of('').role} and is made as `{need_of('').talos_role}`.",
+        "",
+        "| method | " + " | ".join(ROLES) + " | made as | changes |",
+        "|---" * (len(ROLES) + 3) + "|",
+        *(
+            f"| `{method}` | {' | '.join(marks(need.role))} | `{need.talos_role}` | {'yes' if need.changes else ''} |"
+            for method, need in METHODS.items()
+        ),
+        "",
+        "## Kubernetes",
+        "",
+        "Who has a role in a cluster is there a member of its group, and of those that policies add; nobody of",
+        "`system:masters`.",
+        "",
+        "| role there | group |",
+        "|---|---|",
+        *(f"| {role} | `{group_of(role)}` |" for role in ROLES),
+        "",
+        "## Policies",
+        "",
+        "The fields of a policy, beside `name` and `description`:",
+        "",
+        "| field | means |",
+        "|---|---|",
+        *(f"| `{field}` | {meaning} |" for field, meaning in spec.FIELDS.items()),
+    ]
     return "\n".join(lines) + "\n"
+
+
+def marks(least: str) -> list[str]:
+    """For each role whether it is enough."""
+    return ["yes" if ROLES.index(role) >= ROLES.index(least) else "" for role in ROLES]
 
 
 if __name__ == "__main__":
