@@ -32,17 +32,23 @@ class AccessKeySerializer(serializers.ModelSerializer[AccessKey]):
     user = serializers.EmailField(source="user.email", read_only=True, default=None)
     service_account = serializers.CharField(source="service_account.name", read_only=True, default=None)
     state = serializers.SerializerMethodField()
+    direct = serializers.SerializerMethodField(
+        help_text="Whether it is a ServiceAccount in its cluster, which works past this installation."
+    )
 
     class Meta:
         model = AccessKey
         fields = [
-            "id", "kind", "fingerprint", "name", "user", "service_account", "role", "state", "source", "created_at",
-            "expires_at", "last_used_at", "revoked_at",
+            "id", "kind", "direct", "fingerprint", "name", "user", "service_account", "role", "state", "source",
+            "created_at", "expires_at", "last_used_at", "revoked_at",
         ]  # fmt: skip
 
     @extend_schema(responses=StateSerializer)
     def get_state(self, key: AccessKey) -> dict[str, str]:
         return asdict(states.access_key_state(key, timezone.now()))
+
+    def get_direct(self, key: AccessKey) -> bool:
+        return hasattr(key, "direct")
 
 
 class AccessKeyFilter(TenantFilterSet):

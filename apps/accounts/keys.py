@@ -138,7 +138,7 @@ def add_signing_key(
 
 def access_keys(actor: Actor) -> QuerySet[AccessKey]:
     """The access keys that `actor` may see, ended ones too: one's own, and everybody's for admins."""
-    rows = AccessKey.objects.select_related("user", "service_account")
+    rows = AccessKey.objects.select_related("user", "service_account", "direct")
     return rows if allowed(actor, "member.update") else rows.filter(Q(user=actor.id) | Q(service_account=actor.id))
 
 

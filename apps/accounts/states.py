@@ -26,11 +26,16 @@ def member_state(member: Membership, invited_until: datetime | None, now: dateti
 
 
 def access_key_state(key: AccessKey, now: datetime) -> Shown:
-    """Whether a key for talosctl or kubectl can be used."""
-    if key.revoked_at is not None:
-        return Shown("off", "Revoked", "It opens nothing any more.")
+    """Whether a key for talosctl or kubectl can be used. One with `direct` is an account in a cluster itself."""
+    direct = getattr(key, "direct", None)
     if key.expires_at <= now:
         return Shown("off", "Expired", "Its time is over.")
+    if key.revoked_at is not None and direct is not None and direct.removed_at is None:
+        return Shown("warn", "Revoked, still there", "Revoked, still valid in the cluster until it is reached.")
+    if key.revoked_at is not None:
+        return Shown("off", "Revoked", "It opens nothing any more.")
+    if direct is not None:
+        return Shown("ok", "In the cluster", "It goes past this server, which does not see its use.")
     if key.last_used_at is None:
         return Shown("idle", "Not used yet", "Nothing has come in with it so far.")
     return Shown("ok", "Active", "It was used and works.")

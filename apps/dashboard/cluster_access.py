@@ -18,9 +18,14 @@ from apps.clusters.models import Cluster
 from apps.dashboard.clusters import cluster_of
 from apps.dashboard.page import PageRequest, page, show
 from apps.proxies import actions, kubeconfigs, talosconfigs
+from apps.proxies.models import ClusterAccess
+from apps.reconcile.conditions import Shown
 
 KEYS = 20
 """One's own keys to the cluster that the page shows, the newest."""
+
+WORDS = {"groups": "Groups", "direct": "Accounts past us"}
+"""What the conditions of `proxies.ClusterAccess` are called."""
 
 
 @page("cluster.access")
@@ -47,6 +52,7 @@ def cluster_access(request: PageRequest, name: str) -> HttpResponse:
         "examples": f"talosctl --nodes {node} logs --follow kubelet\ntalosctl --nodes {node} dmesg --follow\n"
         f"talosctl --nodes {','.join(names[:3]) or node} version",
         "keys": _keys(request, cluster),
+        "in_cluster": _in_cluster(cluster),
         "can_explain": allowed(request.actor, "policy.write"),
         "can_service": allowed(request.actor, "service-account.write"),
     }
@@ -58,7 +64,14 @@ def _keys(request: PageRequest, cluster: Cluster) -> list[Any]:
     now = timezone.now()
     own = AccessKey.objects.filter(user_id=request.actor.id, revoked_at=None, expires_at__gt=now)
     rows = own.filter(cluster_id__in=[cluster.id]) | own.filter(cluster_id=None)
-    return [(key, access_key_state(key, now)) for key in rows.order_by("-created_at")[:KEYS]]
+    rows = rows.select_related("direct").order_by("-created_at")
+    return [(key, access_key_state(key, now)) for key in rows[:KEYS]]
+
+
+def _in_cluster(cluster: Cluster) -> list[Shown]:
+    """What the cluster itself knows of people."""
+    access = ClusterAccess.objects.filter(cluster=cluster).first()
+    return [Shown(item["state"], WORDS[item["name"]], item["message"]) for item in access.conditions] if access else []
 
 
 @page("cluster.access")

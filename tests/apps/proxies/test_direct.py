@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -175,6 +176,28 @@ def test_a_revoked_account_goes_when_the_cluster_is_reached(place: Place, api: C
         assert AuditRecord.objects.filter(verb="access-key.removed").count() == 1
     assert "direct" not in place.conditions()
     assert place.reconcile() == AT_REST
+
+
+def test_lists_and_the_page_say_so(place: Place, api: Callable[..., APIClient], member: Callable[..., User]) -> None:
+    user = member("operator")
+    client, browser = api("operator", user=user), Client()
+    browser.force_login(user)
+    keys, page = "/api/v1/organisations/acme/access-keys", "/o/acme/clusters/prod/access"
+    given(client.post(f"{PROD}/direct-kubeconfig", WISH))
+    client.post(f"{PROD}/kubernetes-token")
+    place.reconcile()
+    rows = {row["name"]: (row["direct"], row["state"]["word"]) for row in client.get(keys).data["items"]}
+    assert rows == {"the safe": (True, "In the cluster"), "kubectl, prod": (False, "Not used yet")}
+    assert "The cluster knows our groups" in browser.get(page).content.decode()
+    revoke(place, name="the safe")
+    place.away = "no route to host"
+    place.reconcile()
+    assert "1 revoked account is still valid in prod" in browser.get(page).content.decode()
+    states = [row["state"]["sentence"] for row in client.get(f"{keys}?q=the safe").data["items"]]
+    assert states == ["Revoked, still valid in the cluster until it is reached."]
+    place.away = ""
+    place.reconcile()
+    assert client.get(f"{keys}?q=the safe").data["items"][0]["state"]["word"] == "Revoked"
 
 
 def expire(place: Place) -> None:
