@@ -17,7 +17,10 @@ CONNECTION_KEY = "omni-connection"
 """Metadata of `Carry`: which connection, in hexadecimal digits."""
 
 PIECE = 32 * 1024
-"""Bytes that one message carries; the server takes messages of up to 64 KiB."""
+"""Bytes that one message carries."""
+
+MESSAGE_LIMIT = 64 * 1024
+"""Bytes of a message: a piece with what goes around it, or the longest list of addresses."""
 
 NODES_LIMIT, NETWORKS_LIMIT = 512, 64
 """Hosts an agent is given by name, networks it scans; they fit into one message."""

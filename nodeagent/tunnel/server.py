@@ -28,6 +28,7 @@ from nodeagent.tunnel.protocol import (
     ADDRESS_LIMIT,
     CONNECTION_KEY,
     CONNECTION_LIMIT,
+    MESSAGE_LIMIT,
     InvalidHello,
     Scope,
     plain,
@@ -55,6 +56,10 @@ PACE, PAUSE = 64, 0.05
 log = logging.getLogger(__name__)
 
 _Status = tuple[grpc.StatusCode, str]
+
+
+class TooLarge(ConnectionResetError):
+    """An agent sent more at once than agents do."""
 
 
 class _Session:
@@ -268,6 +273,8 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
         count = 0
         async for message in messages:
             session.heard()
+            if message.ByteSize() > MESSAGE_LIMIT:
+                session.end(grpc.StatusCode.RESOURCE_EXHAUSTED, f"a message has more than {MESSAGE_LIMIT:,} bytes")
             if session.ended.done():
                 return
             self._heard(session, message)
@@ -324,7 +331,9 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
         if error is not None:
             with contextlib.suppress(OSError):
                 session.order(ToAgent(abort=Abort(connection=opening.connection)))
-            await _end(context, grpc.StatusCode.ABORTED, str(error))
+            too_large = isinstance(error, TooLarge)
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED if too_large else grpc.StatusCode.ABORTED
+            await _end(context, code, str(error))
 
     async def _expected(self, context: Any) -> _Opening:
         ids = [value for key, value in context.invocation_metadata() if key == CONNECTION_KEY]
@@ -341,6 +350,9 @@ class AgentServer(agent_pb2_grpc.AgentServiceServicer):
 async def _receive(carried: Carried, pieces: AsyncIterator[Piece]) -> None:
     try:
         async for piece in pieces:
+            if len(piece.data) > MESSAGE_LIMIT:
+                carried.end(TooLarge(f"a message has more than {MESSAGE_LIMIT:,} bytes"))
+                return
             await carried.incoming(piece)
     finally:
         carried.hang_up()
