@@ -6,12 +6,18 @@ Members find each other by their authority, as real ones find each other by disc
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from dataclasses import dataclass, field
 
+from nodeagent.simulator import bolt
 from nodeagent.simulator.objects import KubernetesObjects
 
 VERSION = "3.6.6"
+STORAGE_VERSION = "3.6.0"
+_PAGES = 64
+DATABASE = _PAGES * bolt.PAGE
+"""Bytes of a member's database."""
 
 
 class EtcdError(Exception):
@@ -78,6 +84,28 @@ class EtcdCluster:
     def require_quorum(self) -> None:
         if not self.has_quorum:
             raise EtcdError("etcdserver: no leader")
+
+
+def database(cluster: EtcdCluster) -> bytes:
+    """A member's data as a file that etcd's tools read: who is a member, and no keys."""
+    members = {
+        f"{member.id:x}".encode(): json.dumps(
+            {
+                "id": member.id,
+                "peerURLs": [f"https://{member.url_host}:2380"],
+                "name": member.name,
+                "clientURLs": [f"https://{member.url_host}:2379"],
+            }
+        ).encode()
+        for member in cluster.members.values()
+    }
+    meta = {
+        b"consistent_index": cluster.index.to_bytes(8, "big"),
+        b"storageVersion": STORAGE_VERSION.encode(),
+        b"term": cluster.term.to_bytes(8, "big"),
+    }
+    empty = ("alarm", "auth", "authRoles", "authUsers", "cluster", "key", "lease", "members_removed")
+    return bolt.database({**{name: {} for name in empty}, "members": members, "meta": meta}, _PAGES)
 
 
 class EtcdRegistry:

@@ -8,6 +8,8 @@ from functools import cache
 
 from talos import semver
 
+KERNEL = "6.18.0-talos"
+"""Linux release of every build."""
 _SCHEMATIC = re.compile(r"[0-9a-f]{64}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nodeagent.simulator.image import KERNEL
 from nodeagent.simulator.objects import KubernetesObjects, Object, timestamp
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def register_node(boot: Boot, objects: KubernetesObjects, *, ready: bool) -> Non
                 "machineID": boot.node_id,
                 "systemUUID": boot.uuid,
                 "bootID": boot.id,
-                "kernelVersion": "6.18.0-talos",
+                "kernelVersion": KERNEL,
                 "osImage": f"Talos ({boot.version})",
                 "containerRuntimeVersion": "containerd://2.1.4",
                 "kubeletVersion": config.kubernetes_version,

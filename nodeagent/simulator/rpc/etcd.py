@@ -9,17 +9,23 @@ from collections.abc import AsyncIterator, Mapping
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from nodeagent.simulator import node
+from nodeagent.simulator import bolt, node
 from nodeagent.simulator.calls import Call, Implementation, Refusal, unknown
-from nodeagent.simulator.etcd import VERSION, EtcdCluster, EtcdError, Member, MemberNotFound
+from nodeagent.simulator.etcd import (
+    DATABASE,
+    STORAGE_VERSION,
+    VERSION,
+    EtcdCluster,
+    EtcdError,
+    Member,
+    MemberNotFound,
+    database,
+)
 from nodeagent.simulator.rpc.files import CHUNK
 from nodeagent.simulator.rpc.life import require_control_plane
 from nodeagent.simulator.services import State
 from talos.gen import common_pb2
 from talos.gen.machine import etcd_pb2
-
-_DATABASE = 256 * 1024
-"""Bytes of a snapshot's database."""
 
 
 def _member(call: Call, what: str) -> tuple[EtcdCluster, Member]:
@@ -63,15 +69,15 @@ async def status(call: Call, request: Empty) -> etcd_pb2.EtcdStatusResponse:
     cluster, member = await _asked_member(call, "etcd status")
     status = etcd_pb2.EtcdMemberStatus(
         protocol_version=VERSION,
-        db_size=4 * 1024**2,
-        db_size_in_use=2 * 1024**2,
+        db_size=DATABASE,
+        db_size_in_use=bolt.IN_USE,
         leader=cluster.leader,
         raft_index=cluster.index,
         raft_term=cluster.term,
         raft_applied_index=cluster.index,
         errors=[] if cluster.has_quorum else ["etcdserver: no leader"],
         member_id=member.id,
-        storage_version="3.6.0" if call.boot.minor >= (1, 11) else "",
+        storage_version=STORAGE_VERSION if call.boot.minor >= (1, 11) else "",
     )
     return etcd_pb2.EtcdStatusResponse(messages=[etcd_pb2.EtcdStatus(member_status=status)])
 
@@ -121,10 +127,10 @@ async def defragment(call: Call, request: Empty) -> etcd_pb2.EtcdDefragmentRespo
 
 
 async def snapshot(call: Call, request: etcd_pb2.EtcdSnapshotRequest) -> AsyncIterator[common_pb2.Data]:
-    """A database without contents, and its digest, as etcd appends it."""
-    _member(call, "etcd snapshot")
-    database = bytes(_DATABASE)
-    data = database + hashlib.sha256(database).digest()
+    """The database, and its digest, as etcd appends it."""
+    cluster, _ = _member(call, "etcd snapshot")
+    content = database(cluster)
+    data = content + hashlib.sha256(content).digest()
     for start in range(0, len(data), CHUNK):
         yield common_pb2.Data(bytes=data[start : start + CHUNK])
 

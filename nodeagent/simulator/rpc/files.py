@@ -8,11 +8,12 @@ import tarfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from nodeagent.simulator.boot import Boot
+from nodeagent.simulator import filesystem
 from nodeagent.simulator.calls import Call, Implementation, Refusal, unknown
 from nodeagent.simulator.rpc.life import require_control_plane
 from talos import kubeconfig, pki, roles, talosconfig
@@ -25,36 +26,30 @@ _DIRECTORY, _FILE = 1 << 31 | 0o755, 0o600
 """Modes as Go writes them."""
 
 
-def _files(boot: Boot) -> dict[str, bytes]:
-    """The regular files that this machine has."""
-    files = {
-        "/proc/sys/kernel/random/boot_id": f"{boot.id}\n".encode(),
-        "/proc/cmdline": f"{boot.machine.kernel_arguments}\n".encode(),
-        "/proc/uptime": f"{time.time() - boot.started:.2f} 0.00\n".encode(),
-        "/etc/hostname": f"{boot.hostname}\n".encode(),
-        "/etc/os-release": f'NAME="Talos"\nID=talos\nVERSION_ID={boot.version}\n'.encode(),
-    }
-    if boot.machine.disk.contents.etcd is not None:
-        files["/var/lib/etcd/member/snap/db"] = b""
-    return files
-
-
 async def _frames(data: bytes) -> AsyncIterator[common_pb2.Data]:
     for start in range(0, len(data), CHUNK):
         yield common_pb2.Data(bytes=data[start : start + CHUNK])
 
 
 async def read(call: Call, request: files_pb2.ReadRequest) -> AsyncIterator[common_pb2.Data]:
-    content = _files(call.boot).get(request.path)
-    if content is None:
+    content = filesystem.contents(call.boot).get(request.path)
+    if content is not None:
+        async for frame in _frames(content):
+            yield frame
+        return
+    left = filesystem.sizes(call.boot).get(request.path)
+    if left is None:
         raise Refusal(grpc.StatusCode.NOT_FOUND, f"stat {request.path}: no such file or directory")
-    async for frame in _frames(content):
-        yield frame
+    while left:
+        size = min(left, CHUNK)
+        yield common_pb2.Data(bytes=bytes(size))
+        left -= size
 
 
 async def copy(call: Call, request: files_pb2.CopyRequest) -> AsyncIterator[common_pb2.Data]:
     root = "/" + request.root_path.strip("/")
-    inside = {path: data for path, data in _files(call.boot).items() if path == root or path.startswith(f"{root}/")}
+    files = filesystem.contents(call.boot)
+    inside = {path: data for path, data in files.items() if path == root or path.startswith(f"{root}/")}
     if not inside:
         raise unknown(f"lstat {root}: no such file or directory")
     archive = io.BytesIO()
@@ -70,11 +65,8 @@ async def copy(call: Call, request: files_pb2.CopyRequest) -> AsyncIterator[comm
 async def list_(call: Call, request: files_pb2.ListRequest) -> AsyncIterator[files_pb2.FileInfo]:
     root = "/" + request.root.strip("/")
     base = "" if root == "/" else root
-    files = _files(call.boot)
-    names = {path for path in files if path == root}
-    for path in files:
-        parts = path.split("/")
-        names |= {"/".join(parts[:count]) or "/" for count in range(1, len(parts) + 1)}
+    files = filesystem.sizes(call.boot)
+    names = {name for path in files for name in (path, *_folders(path))}
     if root not in names:
         raise unknown(f"lstat {root}: no such file or directory")
     depth = request.recursion_depth if request.recurse else 1
@@ -88,11 +80,49 @@ async def list_(call: Call, request: files_pb2.ListRequest) -> AsyncIterator[fil
         yield files_pb2.FileInfo(
             name=name,
             relative_name=relative or ".",
-            size=len(files[name]) if regular else 4096,
+            size=files[name] if regular else 4096,
             mode=_FILE if regular else _DIRECTORY,
             is_dir=not regular,
             modified=int(call.boot.started),
         )
+
+
+def _folders(path: str) -> list[str]:
+    """Every folder above a path, the nearest first."""
+    return [str(folder) for folder in PurePosixPath(path).parents]
+
+
+async def disk_usage(call: Call, request: files_pb2.DiskUsageRequest) -> AsyncIterator[files_pb2.DiskUsageInfo]:
+    """Folders with all that is in them, and with `all` the files too; whatever is inside comes before its folder."""
+    root = "/" + next(iter(request.paths), "").strip("/")
+    base = "" if root == "/" else root
+    files = filesystem.sizes(call.boot)
+    inside = {path: size for path, size in files.items() if path == root or path.startswith(f"{base}/")}
+    if not inside:
+        yield files_pb2.DiskUsageInfo(name=root, relative_name=root, error=f"lstat {root}: no such file or directory")
+        return
+    folders: dict[str, int] = {}
+    for path, size in inside.items():
+        for folder in _folders(path):
+            folders[folder] = folders.get(folder, 0) + size
+    shown = {name: size for name, size in folders.items() if name == root or name.startswith(f"{base}/")}
+    if request.all or root in files:
+        shown |= inside
+    for name in sorted(shown, key=lambda name: (*name.removeprefix(base).rstrip("/").split("/"), "\U0010ffff")):
+        relative, size = name.removeprefix(base).lstrip("/"), shown[name]
+        too_deep = request.recursion_depth and relative.count("/") + bool(relative) >= request.recursion_depth
+        too_small = request.threshold > 0 and size < request.threshold
+        too_large = request.threshold < 0 and size > -request.threshold
+        if not (too_deep or too_small or too_large):
+            yield files_pb2.DiskUsageInfo(name=name, relative_name=relative or ".", size=size)
+
+
+async def mounts(call: Call, request: Empty) -> files_pb2.MountsResponse:
+    stats = [
+        files_pb2.MountStat(filesystem=one.source, size=one.size, available=one.available, mounted_on=one.target)
+        for one in filesystem.mounts(call.boot)
+    ]
+    return files_pb2.MountsResponse(messages=[files_pb2.Mounts(stats=stats)])
 
 
 async def dmesg(call: Call, request: files_pb2.DmesgRequest) -> AsyncIterator[common_pb2.Data]:
@@ -171,6 +201,8 @@ CALLS: Mapping[str, Implementation] = {
     "Read": read,
     "Copy": copy,
     "List": list_,
+    "DiskUsage": disk_usage,
+    "Mounts": mounts,
     "Dmesg": dmesg,
     "Logs": logs,
     "LogsContainers": log_containers,

@@ -1,19 +1,18 @@
-"""Version, host name, time, and figures that a machine without a kernel can only make up."""
+"""Version, host name, time, and what the kernel counts."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from nodeagent.simulator import figures, proc
 from nodeagent.simulator.calls import Call, Implementation
+from nodeagent.simulator.programs import uptime
 from talos.gen import time_pb2
 from talos.gen.machine import system_pb2
-
-_KIB = 1024
 
 
 async def version(call: Call, request: Empty) -> system_pb2.VersionResponse:
@@ -31,33 +30,36 @@ async def hostname(call: Call, request: Empty) -> system_pb2.HostnameResponse:
 
 
 async def memory(call: Call, request: Empty) -> system_pb2.MemoryResponse:
-    total = call.boot.machine.hardware.memory * _KIB
-    info = system_pb2.MemInfo(
-        memtotal=total, memfree=total * 7 // 10, memavailable=total * 8 // 10, cached=total // 10, buffers=total // 100
-    )
-    return system_pb2.MemoryResponse(messages=[system_pb2.Memory(meminfo=info)])
+    return system_pb2.MemoryResponse(messages=[system_pb2.Memory(meminfo=proc.meminfo(call.boot))])
 
 
 async def load_average(call: Call, request: Empty) -> system_pb2.LoadAvgResponse:
-    return system_pb2.LoadAvgResponse(messages=[system_pb2.LoadAvg(load1=0.12, load5=0.1, load15=0.05)])
+    return system_pb2.LoadAvgResponse(messages=[figures.load(call.boot, uptime(call.boot))])
 
 
 async def system_stat(call: Call, request: Empty) -> system_pb2.SystemStatResponse:
-    boot = call.boot
-    uptime = time.time() - boot.started
-    total = system_pb2.CPUStat(user=uptime * 0.05, system=uptime * 0.03, idle=uptime * 0.9)
-    return system_pb2.SystemStatResponse(
-        messages=[system_pb2.SystemStat(boot_time=int(boot.started), cpu_total=total, process_running=1)]
-    )
+    return system_pb2.SystemStatResponse(messages=[figures.system_stat(call.boot, uptime(call.boot))])
 
 
 async def cpu_info(call: Call, request: Empty) -> system_pb2.CPUInfoResponse:
-    cores = call.boot.machine.hardware.cores
-    info = [
-        system_pb2.CPUInfo(processor=number, vendor_id="QEMU", model_name="QEMU Virtual CPU", cpu_cores=cores)
-        for number in range(cores)
-    ]
-    return system_pb2.CPUInfoResponse(messages=[system_pb2.CPUsInfo(cpu_info=info)])
+    return system_pb2.CPUInfoResponse(messages=[system_pb2.CPUsInfo(cpu_info=proc.processors(call.boot))])
+
+
+async def cpu_frequencies(call: Call, request: Empty) -> system_pb2.CPUFreqStatsResponse:
+    found = figures.frequencies(call.boot, uptime(call.boot))
+    return system_pb2.CPUFreqStatsResponse(messages=[system_pb2.CPUsFreqStats(cpu_freq_stats=found)])
+
+
+async def disk_stats(call: Call, request: Empty) -> system_pb2.DiskStatsResponse:
+    devices = figures.disks(call.boot, uptime(call.boot))
+    total = figures.total(devices, system_pb2.DiskStat())
+    return system_pb2.DiskStatsResponse(messages=[system_pb2.DiskStats(total=total, devices=devices)])
+
+
+async def network_device_stats(call: Call, request: Empty) -> system_pb2.NetworkDeviceStatsResponse:
+    devices = proc.links(call.boot)
+    total = figures.total(devices, system_pb2.NetDev())
+    return system_pb2.NetworkDeviceStatsResponse(messages=[system_pb2.NetworkDeviceStats(total=total, devices=devices)])
 
 
 def _now() -> Timestamp:
@@ -86,5 +88,8 @@ CALLS: Mapping[str, Implementation] = {
     "LoadAvg": load_average,
     "SystemStat": system_stat,
     "CPUInfo": cpu_info,
+    "CPUFreqStats": cpu_frequencies,
+    "DiskStats": disk_stats,
+    "NetworkDeviceStats": network_device_stats,
 }
 TIME_CALLS: Mapping[str, Implementation] = {"Time": time_now, "TimeCheck": time_check}
