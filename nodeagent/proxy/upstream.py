@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _NOT_FORWARDED = _HOP_BY_HOP | {"authorization", "cookie", "node", "nodes", "proxyfrom", "talos-role"}
+_KEY, _TEXT = re.compile(r"[0-9a-z_.-]+"), re.compile(r"[ -~]*")
 _PREFIXES = (":", "grpc-", "proxy-", "x-sidero-")
 
 
@@ -123,7 +125,9 @@ def received(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
         if key in _HOP_BY_HOP or (key.startswith(_PREFIXES) and key != DETAILS):
             continue
         if not key.endswith("-bin"):
-            passed.append((key, value.decode("latin-1")))
+            text = value.decode("latin-1")
+            if _KEY.fullmatch(key) and _TEXT.fullmatch(text):  # else it could not be sent on
+                passed.append((key, text))
             continue
         for part in value.split(b","):
             try:

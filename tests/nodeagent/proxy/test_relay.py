@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeagent.proxy.ports import Refused
-from nodeagent.proxy.upstream import forwarded
+from nodeagent.proxy.upstream import forwarded, received
 from tests.nodeagent.proxy.lab import LIMIT, Lab, at, lab
 from tests.nodeagent.proxy.node import DEBUG, DETAILS, FRAME, Node, node
 
@@ -117,6 +117,20 @@ def test_only_one_role_and_no_routing(metadata: list[tuple[str, str]], role: str
     told = forwarded(metadata, role)
     kept = [(key.encode(), value.encode()) for key, value in metadata if key in ("kept", "runtime")]
     assert told == [*kept, (b"talos-role", role.encode())]
+
+
+def test_what_a_machine_says_that_cannot_be_sent_on() -> None:
+    said = [
+        (b":status", b"200"),
+        (b"content-type", b"application/grpc"),
+        (b"grpc-status", b"0"),
+        (b"kept", b"as it is"),
+        (b"K\xc3\xb6nig", b"x"),
+        (b"odd", b"\x01\xff"),
+        (b"raw-bin", b"AP8,AQ"),
+        (b"raw-bin", b"A"),
+    ]
+    assert received(said) == (("kept", "as it is"), ("raw-bin", b"\x00\xff"), ("raw-bin", b"\x01"))
 
 
 async def test_large_messages(proxied: tuple[Lab, Node]) -> None:
