@@ -20,6 +20,7 @@ class Kind:
     version: str = "v1"
     namespaced: bool = True
     short: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     subresources: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     """Name, kind (`group/version/Kind` where it is not of this group) and verbs."""
 
@@ -48,6 +49,7 @@ KINDS = (
         "pods",
         "Pod",
         short=("po",),
+        categories=("all",),
         subresources=(
             ("attach", "PodAttachOptions", _STREAMS),
             ("eviction", "policy/v1/Eviction", ("create",)),
@@ -65,7 +67,7 @@ KINDS = (
     ),
     Kind("configmaps", "ConfigMap", short=("cm",)),
     Kind("secrets", "Secret"),
-    Kind("services", "Service", short=("svc",)),
+    Kind("services", "Service", short=("svc",), categories=("all",)),
     Kind("events", "Event", short=("ev",)),
     Kind("leases", "Lease", group="coordination.k8s.io"),
     Kind("clusterroles", "ClusterRole", group=RBAC, namespaced=False),
@@ -123,7 +125,14 @@ def _resources(group: str, version: str) -> Object:
         verbs = ["create"] if kind in REVIEWS else list(ALL_VERBS)
         common = {"singularName": kind.name.lower(), "namespaced": kind.namespaced}
         listed.append(
-            {"name": kind.plural, **common, "kind": kind.name, "verbs": verbs, "shortNames": list(kind.short)}
+            {
+                "name": kind.plural,
+                **common,
+                "kind": kind.name,
+                "verbs": verbs,
+                "shortNames": list(kind.short),
+                "categories": list(kind.categories),
+            }
         )
         for name, of, allowed in kind.subresources:
             *where, short = of.rsplit("/", 1)

@@ -5,6 +5,7 @@ Only fields that matter here are read, by their numbers in the API's published d
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ MAGIC = b"k8s\0"
 
 @dataclass(frozen=True)
 class _Field:
-    """`of` is a message's fields, or `str` or `int`; `kept` how several are kept."""
+    """`of` is a message's fields, or `str`, `int` or `bytes`, which JSON has in base64; `kept` how several are kept."""
 
     name: str
     of: dict[int, _Field] | type = str
@@ -61,6 +62,7 @@ _KINDS: dict[str, dict[int, _Field]] = {
     "Eviction": {},
     "Namespace": {},
     "ServiceAccount": {},
+    "Secret": {2: _Field("data", {1: _Field("key"), 2: _Field("value", bytes)}, "map"), 3: _Field("type")},
     "ConfigMap": {2: _Field("data", _PAIR, "map")},
     "ClusterRole": {2: _Field("rules", _RULE, "list")},
     "Role": {2: _Field("rules", _RULE, "list")},
@@ -73,18 +75,16 @@ def decode(data: bytes) -> Object:
     """Raises ValueError for anything but an object of a kind that is known here."""
     if not data.startswith(MAGIC):
         raise ValueError("this is no object in protobuf")
-    envelope = _message(
-        data[len(MAGIC) :], {1: _Field("type", _strings("apiVersion", "kind")), 2: _Field("raw", bytes)}
-    )
-    kind = envelope.get("type", {}).get("kind", "")
-    if kind not in _KINDS:
+    envelope = dict(_contents(data[len(MAGIC) :]))
+    about = _message(envelope.get(1, b""), _strings("apiVersion", "kind"))
+    if (kind := about.get("kind", "")) not in _KINDS:
         raise ValueError(f"{kind} in protobuf is not understood")
-    return envelope["type"] | _message(envelope.get("raw", b""), {1: _Field("metadata", _METADATA), **_KINDS[kind]})
+    return about | _message(envelope.get(2, b""), {1: _Field("metadata", _METADATA), **_KINDS[kind]})
 
 
-def _message(data: bytes, fields: dict[int, _Field]) -> Object:
+def _message(data: bytes | int, fields: dict[int, _Field]) -> Object:
     read: Object = {}
-    for number, content in _contents(data):
+    for number, content in _contents(data) if isinstance(data, bytes) else ():
         if (field := fields.get(number)) is None:
             continue
         value = _value(content, field.of)
@@ -99,8 +99,10 @@ def _message(data: bytes, fields: dict[int, _Field]) -> Object:
 
 def _value(content: bytes | int, of: dict[int, _Field] | type) -> Any:
     if isinstance(of, dict):
-        return _message(content if isinstance(content, bytes) else b"", of)
-    return content.decode() if isinstance(content, bytes) and of is str else content
+        return _message(content, of)
+    if isinstance(content, bytes):
+        return base64.b64encode(content).decode() if of is bytes else content.decode()
+    return content
 
 
 def _contents(data: bytes) -> Iterator[tuple[int, bytes | int]]:

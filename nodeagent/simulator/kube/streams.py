@@ -45,10 +45,14 @@ async def execute(connection: Connection, request: Request, container: Container
 
 
 async def attach(connection: Connection, request: Request, container: Container) -> None:
-    """The program of every container says back, and logs, what is said to it."""
+    """The program of every container says back, and logs, what is said to it. Who says nothing hears what it logs."""
 
     async def run(streams: dict[str, Stream]) -> int:
-        stdin, stdout = streams.get("stdin", Nothing()), streams.get("stdout", Nothing())
+        stdin, stdout = streams.get("stdin"), streams.get("stdout", Nothing())
+        if stdin is None:
+            async for _, line in container.log.follow(len(container.log.lines)):
+                await stdout.write(line + b"\n")
+            return 0
         while data := await stdin.read():
             await container.log.write(data)
             await stdout.write(data)

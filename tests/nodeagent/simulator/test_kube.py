@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nodeagent.simulator.kube import identity
+from nodeagent.simulator.kube import identity, protobuf
 from nodeagent.simulator.kube.containers import Container, Nothing
 from nodeagent.simulator.kube.http import Failure, Request
 from nodeagent.simulator.kube.identity import User
@@ -415,3 +415,24 @@ class Kept:
 
     async def write(self, data: bytes) -> None:
         self.data += data
+
+
+def test_objects_in_protobuf():
+    """As kubectl sends a secret: an envelope with the kind, and the object, whose fields have numbers."""
+
+    def field(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    metadata = field(1, b"s") + field(3, b"default") + field(11, field(1, b"a") + field(2, b"b"))
+    secret = field(1, metadata) + field(2, field(1, b"p") + field(2, b"\xff")) + field(3, b"Opaque") + b"\x20\x01"
+    sent = b"k8s\0" + field(1, field(1, b"v1") + field(2, b"Secret")) + field(2, secret) + field(3, b"")
+    assert protobuf.decode(sent) == {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "namespace": "default", "labels": {"a": "b"}},
+        "data": {"p": "/w=="},
+        "type": "Opaque",
+    }
+    for bad in (b"", b"{}", sent.replace(b"Secret", b"Widget"), b"k8s\0\x0b"):
+        with pytest.raises(ValueError, match="protobuf"):
+            protobuf.decode(bad)
