@@ -40,7 +40,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from apps.access.actor import Actor
-from apps.access.check import check, check_somewhere
+from apps.access.check import check, check_somewhere, is_governed
 from apps.accounts.authentication import BrowserAuthentication, TokenAuthentication
 from apps.accounts.identity import Identity, actor_in, new_request_id, organisation_by_slug, source_of
 from apps.accounts.models import User
@@ -124,7 +124,7 @@ class TenantViewSet(GenericViewSet[Any]):
         is about to change.
         """
         found = self.find(self.kwargs[self.lookup_url_kwarg or self.lookup_field])
-        if hasattr(found, "facts"):
+        if is_governed(self.verbs[self.action]) and hasattr(found, "facts"):
             check(self.request.actor, self.verbs[self.action], found)
         self.check_object_permissions(self.request, found)
         etags.require_match(self, found)

@@ -16,6 +16,7 @@ from apps.api.base import TenantRequest, TenantViewSet
 from apps.api.me import caller
 from apps.api.problems import problem
 from apps.api.routing import TenantRouter
+from apps.clusters import queries as clusters
 from apps.clusters.models import Cluster
 from apps.proxies import actions, direct, kubeconfigs
 from apps.proxies.api_talos import TalosconfigViewSet
@@ -108,7 +109,7 @@ class ClusterAccessViewSet(TenantViewSet):
         return response
 
     def get_queryset(self) -> QuerySet[Cluster]:
-        return Cluster.objects.all()
+        return clusters.visible(self.request.actor, Cluster.objects.all())
 
     def _cluster(self) -> Any:
         return self.find(self.kwargs["name"])
