@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
+from django.db import DataError
 from django.db import Error as DatabaseError
 
 from apps.access.actor import system
@@ -114,8 +115,16 @@ class Journal:
 
 
 def _write(organisation_id: UUID, entries: list[Entry]) -> None:
-    with tenant_scope(organisation_id):
-        record_all(entries)
+    """Those that cannot be stored, for what is in them, hold up no others."""
+    try:
+        with tenant_scope(organisation_id):
+            record_all(entries)
+    except (DataError, ValueError) as error:
+        if len(entries) == 1:
+            log.error("an audit row of a proxied call cannot be stored: %s", error)
+            return
+        for entry in entries:
+            _write(organisation_id, [entry])
 
 
 def _remember(memory: dict, key: object, value: object) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 from apps.access.actor import Actor
 from apps.accounts import identity
 from apps.accounts.models import AccessKey
-from apps.proxies.memory import MOST, Memory
+from apps.proxies.memory import Memory
 from apps.tenants import lookups
 from apps.tenants.scope import tenant_scope
 from apps.tenants.threads import in_thread
@@ -14,6 +14,9 @@ from talos import signing
 
 KEY_SECONDS = 60.0
 """For which a key's own facts are remembered: they never change."""
+
+STRANGERS = 2
+"""Keys that are looked up at once: anybody can name one."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,15 @@ class Callers:
     """Keys by fingerprint and their holders, remembered for moments."""
 
     def __init__(self) -> None:
-        self._keys = Memory(_key, KEY_SECONDS)
+        self._keys = Memory(_key, KEY_SECONDS, at_once=STRANGERS)
         self._actors = Memory(_actor)
-        self._unknown: set[str] = set()  # fingerprints that are remembered as nobody's
         self._used: set[tuple[UUID, UUID]] = set()
 
     async def key(self, fingerprint: str) -> Key | None:
         """The key of a fingerprint, whether or not it may still be used."""
         found = await self._keys.get(fingerprint)
         if found is None:
-            self._unknown.add(fingerprint)
-            if len(self._unknown) > MOST:
-                self._forget_unknown()
+            self._keys.forget(fingerprint)  # it may be accepted any moment
         return found
 
     async def actor(self, key: Key, request_id: str, source: str) -> Actor:
@@ -60,17 +60,11 @@ class Callers:
     def changed(self, organisation_id: UUID) -> None:
         """Its keys, members or policies are not what they were."""
         self._actors.forget_all(lambda key: key[0] == organisation_id)
-        self._forget_unknown()  # a key may have been accepted meanwhile
 
     def clear(self) -> None:
         """Anything may have changed."""
         self._keys.clear()
         self._actors.clear()
-
-    def _forget_unknown(self) -> None:
-        for fingerprint in self._unknown:
-            self._keys.forget(fingerprint)
-        self._unknown.clear()
 
     async def note_uses(self) -> None:
         """Write down which keys were used since the last time."""

@@ -136,6 +136,9 @@ class Live:
             except DatabaseError as error:
                 log.warning("what is under way cannot be checked, trying again: %s", error)
                 return
+            except Exception:  # of one organisation, e.g. a policy that cannot be read: others are checked
+                log.exception("what is under way in organisation %s cannot be checked", organisation_id)
+                continue
             if refused:
                 self._refused(organisation_id)
             for ticket, sentence in refused:

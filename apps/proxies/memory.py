@@ -16,13 +16,19 @@ SECONDS = 5.0
 MOST = 10_000
 """Things that are remembered at once; the oldest go."""
 
+AT_ONCE = 4
+"""Readings of one kind at once: others need the database's threads, too."""
+
 
 class Memory(Generic[K, V]):
     """Values by key, read when they are asked for. Those who ask for the same at once share one reading."""
 
-    def __init__(self, read: Callable[[K], V], seconds: float = SECONDS, most: int = MOST) -> None:
+    def __init__(
+        self, read: Callable[[K], V], seconds: float = SECONDS, most: int = MOST, at_once: int = AT_ONCE
+    ) -> None:
         """`read` runs in a thread, outside any tenant's scope."""
         self._read, self._seconds, self._most = read, seconds, most
+        self._turns = asyncio.Semaphore(at_once)
         self._held: dict[K, tuple[float, asyncio.Future[V]]] = {}
 
     async def get(self, key: K) -> V:
@@ -46,11 +52,15 @@ class Memory(Generic[K, V]):
         """Anything may have changed."""
         self._held.clear()
 
+    async def _reading(self, key: K) -> V:
+        async with self._turns:
+            return await in_thread(lambda: self._read(key))
+
     def _begin(self, key: K) -> tuple[float, asyncio.Future[V]]:
         self._held.pop(key, None)
         while len(self._held) >= self._most:
             del self._held[next(iter(self._held))]
-        value = asyncio.ensure_future(in_thread(lambda: self._read(key)))
+        value = asyncio.ensure_future(self._reading(key))
         held = self._held[key] = (time.monotonic() + self._seconds, value)
 
         def read(done: asyncio.Future[V]) -> None:

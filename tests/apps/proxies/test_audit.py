@@ -90,6 +90,16 @@ async def test_nothing_is_lost_while_the_database_is_away(
     assert [details["number"] for _, details in await rows(organisation)] == [0, 1, 2, 3]
 
 
+async def test_a_row_that_cannot_be_stored_holds_up_no_others(
+    actor: Callable[..., Actor], organisation: Organisation
+) -> None:
+    journal = Journal()
+    for text in ("a", "b\0", "c", "d\ud800", "e"):
+        journal.note(Entry(actor("owner"), audit.TALOS, "machine", details={"text": text}))
+    await journal.flush()
+    assert [details["text"] for _, details in await rows(organisation)] == ["a", "c", "e"]
+
+
 async def test_plain_reads_of_a_kind_are_written_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     journal, key, cluster = Journal(), uuid4(), uuid4()
     assert journal.first_read(key, cluster, "pods")

@@ -46,15 +46,15 @@ async def test_whatever_takes_back_a_right_ends_its_streams(lab: Lab) -> None:
 
         async with bystander.stream(DMESG, FOLLOW, node=machine.uuid) as goes_on:
             await follows(goes_on)
-            ana = await tenant.person("reader", "ana@example.com")
+            ana = await tenant.person("operator", "ana@example.com")
             assert "revoked" in await ends(ana, lambda: _update(ana, revoked_at=datetime.now(UTC)), "access-key")
-            bob = await tenant.person("reader", "bob@example.com")
+            bob = await tenant.person("operator", "bob@example.com")
             member = lambda: Membership.objects.filter(user=bob.row.user).delete()  # noqa: E731
             assert "no member" in await ends(bob, member, "member")
-            cyd, session = await tenant.person("reader", "cyd@example.com"), await lab.ask(_session)
+            cyd, session = await tenant.person("operator", "cyd@example.com"), await lab.ask(_session)
             await lab.ask(lambda: _update(cyd, session_key=session.session_key))
             assert "session" in await ends(cyd, session.delete, "session")
-            dan = await tenant.person("reader", "dan@example.com")
+            dan = await tenant.person("operator", "dan@example.com")
             shut_out = {"effect": "limit", "role": "none", "subjects": ["user:dan@example.com"]}
             text = await ends(dan, lambda: Policy.new(name="not dan", spec=shut_out), "policy")
             assert "not dan" in text
@@ -80,7 +80,7 @@ async def test_what_nobody_told_is_found(lab: Lab, monkeypatch: pytest.MonkeyPat
     """Notifications that are lost cost a few seconds."""
     monkeypatch.setattr(proxies.Proxies, "heard", lambda *_: None)
     async with one_cluster(lab) as (tenant, (machine,)):
-        ana = await tenant.person("reader")
+        ana = await tenant.person("operator")
         async with ana.stream(DMESG, FOLLOW, node=machine.uuid) as call:
             await follows(call)
             await lab.ask(lambda: _update(ana, revoked_at=datetime.now(UTC)))
@@ -160,7 +160,7 @@ async def test_nothing_is_left_open(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(live.Live, "__init__", made)
     async with one_cluster(lab) as (tenant, (machine,)):
-        ana = await tenant.person("reader")
+        ana = await tenant.person("operator")
         async with ana.stream(DMESG, FOLLOW, node=machine.uuid) as call:
             await follows(call)
             assert seen[0].counts["talos"] == 1
