@@ -29,10 +29,11 @@ _SECRET = Need(ADMIN, roles.ADMIN)  # gives out credentials
 
 _MACHINE: dict[Need, tuple[str, ...]] = {
     _READ: (
-        "Version", "Hostname", "Events", "Logs", "LogsContainers", "Dmesg", "List", "DiskUsage", "Mounts", "Memory",
+        "Version", "Hostname", "Events", "Logs", "LogsContainers", "List", "DiskUsage", "Mounts", "Memory",
         "LoadAvg", "SystemStat", "CPUInfo", "CPUFreqStats", "DiskStats", "NetworkDeviceStats", "Netstat", "Processes",
         "Containers", "Stats", "ServiceList", "ImageList", "EtcdMemberList", "EtcdStatus", "EtcdAlarmList",
     ),
+    Need(OPERATOR, roles.READER): ("Dmesg",),  # a kernel begins with its command line, where the join token is
     Need(OPERATOR, roles.OPERATOR): ("PacketCapture", "EtcdSnapshot"),
     _READ_DEEP: ("Read", "Copy"),
     _WORK: (
@@ -76,6 +77,10 @@ METHODS: dict[str, Need] = {
     "cosi.resource.State/Watch": _READ,
 }
 """By `package.Service/Method`."""
+
+SECRET_RESOURCES = frozenset({"KernelCmdlines.runtime.talos.dev", "MetaKeys.runtime.talos.dev"})
+"""Types of resources that Talos shows to each of its readers, and in which a join token or the token that proves a
+machine may be. Through us they need an operator."""
 
 
 def need_of(method: str) -> Need:

@@ -13,7 +13,8 @@ from apps.access.actor import Actor
 from apps.access.calls import check_call
 from apps.access.check import Denied, standing_of
 from apps.access.facts import Facts
-from apps.access.methods import Need, need_of
+from apps.access.methods import SECRET_RESOURCES, Need, need_of
+from apps.access.verbs import OPERATOR
 from apps.accounts.identity import new_request_id
 from apps.accounts.models import AccessKey
 from apps.audit.actions import Entry
@@ -30,6 +31,9 @@ MOST_NODES = 1000
 
 SHOWN = 20
 """Names that a text or an audit row lists."""
+
+LONGEST_METHOD = 120
+"""Characters of a method that an audit row has."""
 
 UNPROVED = (
     "this call is not signed and shows no client certificate, so nobody knows whose it is; get a config with "
@@ -79,7 +83,13 @@ class TalosGate:
         passed = [spot for _, spot in spots]
         if need.changes:
             await self._journal.before(_entry(actor, method, passed, "asked"))
-        return Passage(targets, bool(_nodes(metadata)), need.talos_role, self._ticket(key, actor, method, need, passed))
+        return Passage(
+            targets,
+            bool(_nodes(metadata)),
+            need.talos_role,
+            self._ticket(key, actor, method, need, passed),
+            _closed(actor, passed),
+        )
 
     # Who calls
 
@@ -219,6 +229,12 @@ def _check(actor: Actor, method: str, spots: Sequence[tuple[str, Spot]]) -> Need
     return need_of(method)
 
 
+def _closed(actor: Actor, spots: Sequence[Spot]) -> frozenset[str]:
+    """Resources that hold tokens are for operators."""
+    operator = all(standing_of(actor, spot.facts).reaches(OPERATOR) for spot in spots)
+    return frozenset() if operator else SECRET_RESOURCES
+
+
 def _target(name: str, spot: Spot) -> Target:
     held = None if spot.in_maintenance else spot.credentials
     return Target(name, spot.uuid, spot.link, held, spot.fingerprint if held is None else "", _away(spot))
@@ -241,7 +257,7 @@ def _whole_name(spot: Spot) -> str:
 
 def _entry(actor: Actor, method: str, spots: Sequence[Spot], outcome: str, **details: object) -> Entry:
     """An audit row of a call: of its machine, or of the cluster when there are several or none."""
-    details = {"method": method, **details}
+    details = {"method": method[:LONGEST_METHOD], **details}
     if len(spots) == 1:
         details["node"] = spots[0].facts.name
         return Entry(actor, audit.TALOS, "machine", str(spots[0].id), spots[0].uuid, outcome, details)

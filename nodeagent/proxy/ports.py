@@ -39,6 +39,7 @@ class Passage:
     fan_out: bool  # answers are marked with the node's name, as for calls that name their nodes in `nodes`
     talos_role: str  # the only role it has on the node
     ticket: Ticket
+    closed: frozenset[str] = frozenset()  # types of resources that it may not read
 
 
 class Refused(Exception):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
+from django.db import OperationalError
 
 from apps.access.models import Policy
 from apps.accounts.models import AccessKey, Membership, User
@@ -16,9 +17,11 @@ from apps.machines.models import Machine, MachineObservation
 from apps.reconcile.outbox import changed
 from apps.tenants.models import Organisation
 from talos import openpgp, signing
+from talos.gen.cosi import state_pb2
 from talos.gen.machine import machine_pb2
+from talos.resources import types
 from tests.apps.gateways.lab import Lab
-from tests.apps.proxies.site import PATIENCE, REBOOT, VERSION, Caller, Person, Tenant, pairs
+from tests.apps.proxies.site import DMESG, PATIENCE, REBOOT, VERSION, Caller, Person, Tenant, pairs
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -231,6 +234,30 @@ async def test_roles_decide_and_the_audit_tells(lab: Lab) -> None:
         assert refused.details["code"] == "PERMISSION_DENIED"
 
 
+async def test_what_holds_tokens_is_not_for_readers(lab: Lab) -> None:
+    """Talos shows a machine's META and its kernel's command line to every reader."""
+    list_, get = "/cosi.resource.State/List", "/cosi.resource.State/Get"
+    async with one_cluster(lab) as (tenant, (machine,)):
+        reader, operator = await tenant.person("reader"), await tenant.person("operator")
+        meta = state_pb2.ListRequest(namespace="runtime", type=types.META_KEY.name).SerializeToString()
+        named = {"namespace": "runtime", "type": types.KERNEL_CMDLINE.name, "id": "cmdline"}
+        cmdline = state_pb2.GetRequest(**named).SerializeToString()
+        for method, message in ((list_, meta), (get, cmdline)):
+            code, text = await reader.refusal(method, message, node=machine.uuid)
+            assert code is DENIED
+            assert "may hold secrets" in text
+            async with operator.stream(method, message, node=machine.uuid) as call:
+                assert [answer async for answer in call]
+        hostname = state_pb2.ListRequest(namespace="network", type=types.HOSTNAME_STATUS.name).SerializeToString()
+        async with reader.stream(list_, hostname, node=machine.uuid) as call:
+            assert [answer async for answer in call]
+        code, _ = await reader.refusal(list_, b"\xff", node=machine.uuid)
+        assert code is INVALID
+        code, text = await reader.refusal(DMESG, node=machine.uuid)
+        assert code is DENIED
+        assert "needs operator" in text
+
+
 async def test_each_use_of_a_key_is_noted(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apps.proxies.proxies.NOTE_USES", 0.05)
     async with one_cluster(lab) as (tenant, (machine,)):
@@ -284,6 +311,28 @@ def _picked(machine: Machine) -> None:
         balancer_port=10_001,
     )  # fmt: skip
     ClusterMachine.new(cluster=cluster, machine=machine, role="controlplane", kubernetes_version="1.36.3")
+
+
+async def test_while_the_database_is_away(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise OperationalError("it is being started again")
+
+    monkeypatch.setattr("apps.proxies.callers._actor", fail)
+    async with one_cluster(lab) as (tenant, (machine,)):
+        ana = await tenant.person("reader")
+        code, text = await ana.refusal(node=machine.uuid)
+        assert code is UNAVAILABLE
+        assert text == "the database does not answer; try again in a moment"
+
+
+async def test_a_key_that_is_accepted_after_it_was_tried(lab: Lab) -> None:
+    async with one_cluster(lab) as (tenant, (machine,)):
+        ana = await tenant.person("reader")
+        kept = await lab.ask(lambda: AccessKey.objects.filter(id=ana.row.id).delete())
+        assert kept[0] == 1
+        assert "not known" in (await ana.refusal(node=machine.uuid))[1]
+        await lab.ask(lambda: ana.row.save(force_insert=True))
+        assert await ana.version(node=machine.uuid) == [""]
 
 
 async def test_a_machine_that_is_away(lab: Lab) -> None:
