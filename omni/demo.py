@@ -47,7 +47,7 @@ async def demo(config: Config) -> None:
             async with _machines(config, url):
                 await _show(api, started)
                 link = await asyncio.to_thread(new_signin_link, config, organisation=ORGANISATION)
-                click.echo(_farewell(config, link))
+                click.echo(farewell(config, link, await _answer(lambda: _control_plane(api))))
                 await until_signal()
                 click.echo("stopping", err=True)
 
@@ -162,7 +162,14 @@ async def _ready(api: Api, started: float) -> None:
         await asyncio.sleep(POLL)
 
 
-def _farewell(config: Config, link: str) -> str:
+def _control_plane(api: Api) -> str:
+    """Name of one control plane of the cluster."""
+    rows = api.list("machines", q=f"cluster={CLUSTER} role=controlplane", sort="name")
+    return str(rows[0]["hostname"])
+
+
+def farewell(config: Config, link: str, node: str) -> str:
+    """What to do next, with names and paths as they are here; `node` is one of the cluster's machines."""
     command = Path(sys.executable).parent / "omni"
     shown = os.path.relpath(command) if command.exists() else "omni"
     return f"""
@@ -178,5 +185,12 @@ Look around in another terminal:
   {shown} machines list
   {shown} cluster status {CLUSTER}
   {shown} cluster template export {CLUSTER} > demo.yaml
+
+Get in with kubectl and talosctl, as yourself:
+
+  {shown} kubeconfig --cluster {CLUSTER} --merge
+  kubectl get nodes
+  {shown} talosconfig --cluster {CLUSTER} --merge
+  talosctl --nodes {node} dashboard
 
 Ctrl-C stops everything. The data stays; the next start goes on from it."""

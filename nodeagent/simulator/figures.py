@@ -24,6 +24,8 @@ SECTOR = 512
 FREQUENCY_KHZ = (800_000, 2_000_000)
 """Least and most of every processor; the latter is what its resource says."""
 
+_STEP_KHZ = 200_000
+
 
 @dataclass(frozen=True)
 class Wave:
@@ -114,11 +116,12 @@ def _load_at(hardware: Hardware, uptime: float) -> float:
 
 
 def frequencies(boot: Boot, uptime: float) -> list[system_pb2.CPUFreqStats]:
-    """The clock of each core follows its work."""
+    """The clock of each core follows its work, in steps."""
     hardware, (least, most) = boot.machine.hardware, FREQUENCY_KHZ
+    steps = (most - least) // _STEP_KHZ
     return [
         system_pb2.CPUFreqStats(
-            current_frequency=int(least + (most - least) * min(1.0, 4 * busy(hardware, core).at(uptime))),
+            current_frequency=least + _STEP_KHZ * min(steps, int(steps * 4 * busy(hardware, core).at(uptime))),
             minimum_frequency=least,
             maximum_frequency=most,
             governor="schedutil",

@@ -42,6 +42,10 @@ class Container:
     def internal_id(self) -> str:
         return hashlib.sha256(f"{self.namespace}/{self.uid}/{self.id}/{self.name}".encode()).hexdigest()
 
+    def id_of(self, *, cri: bool) -> str:
+        """How a driver names it: the CRI adds the beginning of its internal id to containers of pods."""
+        return f"{self.id}:{self.internal_id[:12]}" if cri and self.name else self.id
+
 
 @dataclass(frozen=True)
 class Program:

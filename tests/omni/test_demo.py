@@ -4,10 +4,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from nodeagent.simulator.__main__ import API_VARIABLE, arguments
 from omni import demo
+from omni.cli import main
 from omni.cli.api import Away
 from omni.config import Config
 
@@ -49,3 +51,27 @@ async def test_a_server_that_starts_again_is_waited_for(monkeypatch: pytest.Monk
     answers = iter([Away("starting")])
     with pytest.raises(Away):
         await demo._answer(ask)
+
+
+def test_the_farewell_says_how_to_get_in(tmp_path: Path) -> None:
+    config = Config(data=tmp_path, listen="127.0.0.1:9443")
+    text = demo.farewell(config, "https://127.0.0.1:9443/in/x", "talos-abc-def")
+    lines = [line.partition(">")[0].split() for line in text.splitlines()]
+    assert ["kubectl", "get", "nodes"] in lines
+    assert ["talosctl", "--nodes", "talos-abc-def", "dashboard"] in lines
+    ours = [words[1:] for words in lines if words and Path(words[0]).name == "omni"]
+    assert ["talosconfig", "--cluster", "demo", "--merge"] in ours
+    assert ["kubeconfig", "--cluster", "demo", "--merge"] in ours
+    for words in ours:
+        parsed(words)
+
+
+def parsed(words: list[str]) -> None:
+    """Raises click.UsageError for a command or an option that there is not."""
+    command: click.Command | None = main
+    context = click.Context(main)
+    while isinstance(command, click.Group):
+        name, *words = words
+        command = command.get_command(context, name)
+    assert command is not None, words
+    command.make_context(command.name, words)

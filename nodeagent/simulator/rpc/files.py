@@ -6,15 +6,18 @@ import gzip
 import io
 import tarfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from nodeagent.simulator import filesystem
+from nodeagent.simulator import filesystem, programs
+from nodeagent.simulator.boot import Boot
 from nodeagent.simulator.calls import Call, Implementation, Refusal, unknown
+from nodeagent.simulator.kube import pods
+from nodeagent.simulator.kube.containers import Container
 from nodeagent.simulator.rpc.life import require_control_plane
 from talos import kubeconfig, pki, roles, talosconfig
 from talos.gen import common_pb2
@@ -133,20 +136,52 @@ async def dmesg(call: Call, request: files_pb2.DmesgRequest) -> AsyncIterator[co
 
 
 async def logs(call: Call, request: files_pb2.LogsRequest) -> AsyncIterator[common_pb2.Data]:
-    """Of services only: what each of them logs is its own changes of state."""
-    service = call.boot.services.get(request.id)
-    if service is None or (request.namespace != "system" and request.id != "kubelet"):
+    """What a service logs is its own changes of state; what a pod logs is what its program wrote."""
+    lines = _pod_log(call.boot, request) if request.namespace == programs.KUBERNETES else None
+    async for line in lines or _service_log(call.boot, request):
+        async for frame in _frames(line):
+            yield frame
+
+
+async def _service_log(boot: Boot, request: files_pb2.LogsRequest) -> AsyncIterator[bytes]:
+    service = boot.services.get(request.id)
+    if service is None or (request.namespace != programs.SYSTEM and request.id != "kubelet"):
         raise unknown(f'container "{request.id}" not found')
     lines = [f"{datetime.fromtimestamp(at, UTC).isoformat()} {state}: {text}\n" for at, state, text in service.events]
-    if request.tail_lines >= 0:
-        lines = lines[len(lines) - min(request.tail_lines, len(lines)) :]
-    async for frame in _frames("".join(lines).encode()):
-        yield frame
+    for line in lines[_first(lines, request) :]:
+        yield line.encode()
     marker = f"[talos] service[{request.id}]"
     if request.follow:
-        async for message in call.boot.kernel_log.read(call.boot.kernel_log.next_sequence):
+        async for message in boot.kernel_log.read(boot.kernel_log.next_sequence):
             if message.text.startswith(marker):
-                yield common_pb2.Data(bytes=f"{message.timestamp} {message.text.removeprefix(marker)}\n".encode())
+                yield f"{message.timestamp} {message.text.removeprefix(marker)}\n".encode()
+
+
+def _pod_log(boot: Boot, request: files_pb2.LogsRequest) -> AsyncIterator[bytes] | None:
+    """Of a container of a pod; None for any other id. The same log as Kubernetes' own."""
+    cri = request.driver == common_pb2.CRI
+    for program in programs.all_programs(boot):
+        found = program.container
+        if found is not None and found.name and found.id_of(cri=cri) == request.id and boot.cluster is not None:
+            namespace, _, name = found.pod.partition("/")
+            pod = boot.cluster.objects.get("pods", (namespace, name))
+            return _lines(pods.container_of(boot.cluster.objects, pod, found.name), request) if pod else None
+    return None
+
+
+async def _lines(container: Container, request: files_pb2.LogsRequest) -> AsyncIterator[bytes]:
+    await container.start()
+    log, end = container.log, len(container.log.lines)
+    for stamp, text in log.lines[_first(log.lines, request) : end]:
+        yield stamp.encode() + b" " + text + b"\n"
+    if request.follow:
+        async for stamp, text in log.follow(end):
+            yield stamp.encode() + b" " + text + b"\n"
+
+
+def _first(lines: Sequence[object], request: files_pb2.LogsRequest) -> int:
+    """The first of the lines that were asked for: none for 0, all for a negative number."""
+    return max(0, len(lines) - request.tail_lines) if request.tail_lines >= 0 else 0
 
 
 async def log_containers(call: Call, request: Empty) -> files_pb2.LogsContainersResponse:

@@ -59,7 +59,7 @@ async def containers(call: Call, request: services_pb2.ContainersRequest) -> ser
         found.append(
             services_pb2.ContainerInfo(
                 namespace=container.namespace,
-                id=_id(container, cri=cri),
+                id=container.id_of(cri=cri),
                 image=container.image,
                 pid=program.pid,
                 status=state,
@@ -79,7 +79,7 @@ async def stats(call: Call, request: services_pb2.StatsRequest) -> services_pb2.
     found = [
         services_pb2.Stat(
             namespace=container.namespace,
-            id=_id(container, cri=cri),
+            id=container.id_of(cri=cri),
             memory_usage=program.resident(boot, uptime),
             cpu_usage=int(program.worked(boot, uptime) * 1e9),
             pod_id=container.pod or container.id,
@@ -102,10 +102,6 @@ def _containers(boot: Boot, namespace: str, *, cri: bool) -> list[tuple[Program,
         if program.container is not None and program.container.namespace == namespace
     ]
     return sorted(running, key=lambda pair: pair[1].id)
-
-
-def _id(container: Container, *, cri: bool) -> str:
-    return f"{container.id}:{container.internal_id[:12]}" if cri and container.name else container.id
 
 
 # --- connections

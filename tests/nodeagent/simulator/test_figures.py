@@ -74,6 +74,8 @@ async def test_counters_follow_the_hardware_and_only_grow() -> None:
             )
         )
         assert figures.system_stat(boot, 103.0) == after
+        least, most = figures.FREQUENCY_KHZ
+        assert all(least <= clock.current_frequency <= most for clock in figures.frequencies(boot, 77))
         load = figures.load(boot, 3600)
         assert load.load15 == pytest.approx(figures.busy_seconds(boot.machine.hardware, 2700, 3600) / 900, abs=0.01)
         disks = [disk.name for disk in boot.machine.hardware.disks]
@@ -195,6 +197,16 @@ async def processes_and_containers(call: Call) -> None:
     assert [one.id for one in stats.stats] == [one.id for one in pods.containers]
     used = next(one for one in stats.stats if one.id == api[1].id)
     assert used.memory_usage == pytest.approx(by_pid[api[1].pid].resident_memory, rel=0.05)
+
+    log = {"namespace": "k8s.io", "id": api[1].id, "driver": cri}
+    written = [frame.bytes async for frame in files.logs(call, files_pb2.LogsRequest(**log, tail_lines=-1))]
+    assert b"".join(written).endswith(b"Z started\n")
+    assert not [frame async for frame in files.logs(call, files_pb2.LogsRequest(**log))], "0 lines"
+    kubelet = files_pb2.LogsRequest(namespace="k8s.io", id="kubelet", tail_lines=1)
+    written = [frame.bytes async for frame in files.logs(call, kubelet)]
+    assert b"".join(written).endswith(b"Running: Health check successful\n")
+    with pytest.raises(Refusal, match=r'container "k/p:c:123" not found'):
+        await anext(files.logs(call, files_pb2.LogsRequest(namespace="k8s.io", id="k/p:c:123", driver=cri)))
 
 
 async def storage(call: Call) -> None:
