@@ -1,11 +1,13 @@
 """Requests over HTTP/2 in front of servers that speak HTTP/1.1."""
 
 import asyncio
+import contextlib
 import gc
 
 import h11
 import pytest
 from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
 from nodeagent.h2front import front as module
@@ -362,3 +364,26 @@ async def test_nothing_is_left_behind() -> None:
     gc.collect()
     names = [repr(task.get_coro()) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert not [name for name in names if "h2front" in name or "Exchange" in name or "Upstream" in name]
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (("POST", "/machine.MachineService/Version", ("content-type", "application/grpc")), 415),
+        (("CONNECT", "/o/acme/live", (":protocol", "websocket")), 501),
+        (("GET", "/a b"), 400),
+    ],
+)
+@pytest.mark.parametrize("body", [None, b"x" * 200_000])
+async def test_what_is_refused_is_told_in_a_sentence(said: tuple[str, ...], status: int, body: bytes | None) -> None:
+    async with opened(echo) as lab:
+        client = await lab.client()
+        stream, answer = client.begin(fields(*said), end=body is None)
+        if body is not None:
+            with contextlib.suppress(ProtocolError):  # it may be told before it has said everything
+                await client.send(stream, body, end=True)
+        await asyncio.wait_for(answer.over.wait(), 5)
+        assert answer.status == status
+        assert answer.body.endswith(b".\n")
+        assert lab.connections == 0
+        assert (await client.ask()).status == 200
