@@ -23,7 +23,7 @@ from rest_framework.request import Request
 from rest_framework.utils.encoders import JSONEncoder
 
 from apps.access.actor import Actor
-from apps.access.check import Denied, check
+from apps.access.check import Denied, check, is_governed
 from apps.accounts.authentication import bearer
 from apps.accounts.identity import Identity, actor_in, from_scope, from_token, new_request_id, organisation_by_slug
 from apps.api.base import TenantViewSet
@@ -69,12 +69,15 @@ class WatchConsumer(AsyncWebsocketConsumer):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            await self.channel_layer.group_discard(self.group, self.channel_name)
-            await self.channel_layer.group_discard(EVERYBODY, self.channel_name)
+            for name in self.groups_joined:
+                await self.channel_layer.group_discard(name, self.channel_name)
 
     async def changed(self, message: dict[str, Any]) -> None:
-        """From the changes relay: one object changed."""
-        self.pending.add(message["id"])
+        """From the changes relay: one object changed, or a policy, and with it perhaps what they may see."""
+        if message["kind"] == self.list.view.kind:
+            self.pending.add(message["id"])
+        else:
+            self.missed = True
         self.wake.set()
 
     async def changes_lost(self, message: dict[str, Any]) -> None:
@@ -98,9 +101,10 @@ class WatchConsumer(AsyncWebsocketConsumer):
         self.list = WatchedList(view, identity, organisation_id, route["slug"], query)
         self.list.source = client[0] if client else "local"
         await in_thread(self.list.check)
-        self.group = group(organisation_id, view.kind)
-        await self.channel_layer.group_add(self.group, self.channel_name)  # before the snapshot: nothing falls between
-        await self.channel_layer.group_add(EVERYBODY, self.channel_name)
+        kinds = {view.kind, *(["policy"] if is_governed(view.verbs["list"]) else [])}
+        self.groups_joined = [*(group(organisation_id, kind) for kind in kinds), EVERYBODY]
+        for name in self.groups_joined:  # before the snapshot: nothing falls between
+            await self.channel_layer.group_add(name, self.channel_name)
 
     async def _run(self) -> None:
         try:

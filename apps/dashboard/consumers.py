@@ -75,8 +75,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def changed(self, message: dict[str, Any]) -> None:
         """Relay one change; a change of a member or a policy may be the end of this one's right to hear."""
+        before = self.actor
         if message["kind"] in RIGHTS and not await self._may_listen():
             await self.close(code=NOT_ALLOWED)
+        elif before and self.actor and hidden_by(before) != hidden_by(self.actor):
+            await self.close(code=LOST)  # the page asks for all that it shows again
         elif message["kind"] in self.kinds and await self._may_see(message["kind"], message["id"]):
             await self.send(text_data=json.dumps({"kind": message["kind"], "id": message["id"]}))
 

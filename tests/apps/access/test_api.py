@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.access.models import Policy
 from apps.audit.models import AuditRecord
+from apps.machines.models import Machine, MachineObservation
 from apps.tenants.scope import tenant_scope
 from tests.apps.access.conftest import ACME, UUIDS, House
 
@@ -261,3 +264,22 @@ def test_questions_that_make_no_sense(house: House, asked: dict[str, str], statu
 def test_of_nobody(house: House) -> None:
     answer = house.client("admin").get(f"{ACME}/access/explain", {"user": "x@y.z", "verb": "cluster.read"})
     assert "nobody in this organisation is called x@y.z" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("where", ["machines", "clusters", "status", "search?q=m", "agents"])
+def test_hiding_takes_as_many_queries_for_many(house: House, where: str) -> None:
+    ana = house.client("operator", "ana@example.com")
+    house.policy("out", **OUT, machine_labels="disk = ssd")
+    house.policy("out-too", **OUT, clusters=["prod"])
+
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert ana.get(f"{ACME}/{where}").status_code == 200
+        return len(queries)
+
+    few = asked()
+    with tenant_scope(house.organisation.id):
+        for number in range(20):
+            machine = Machine.new(uuid=f"00000000-0000-4000-8000-{number:012d}", labels={"disk": "ssd"})
+            MachineObservation.new(machine=machine, hostname=f"m-{number + 10}", connected=number % 2 == 0)
+    assert asked() == few
