@@ -29,6 +29,10 @@ class Key:
     name: str
     public: signing.PublicKey | None
 
+    def nobody(self, request_id: str, source: str) -> Actor:
+        """Who the audit says called with it when nobody acts with it any more."""
+        return Actor("key", str(self.id), self.name, self.organisation_id, None, request_id, source)
+
 
 class Ended(Exception):
     """Nobody acts with a key any more. The text, for its holder, says why."""

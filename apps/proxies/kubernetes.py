@@ -56,13 +56,12 @@ class KubernetesGate:
 
     async def _admit(self, request: Request) -> Passage:
         key, cluster_id = await self._prove(request)
-        try:
-            actor = await self._callers.actor(key, identity.new_request_id(), request.caller.address)
-        except Ended as ended:
-            raise Refused(401, f"{ended}; sign in again or get a new config") from None
         described = describe(request.method, request.target, request.upgrade)
-        place = await self._names.cluster(actor.organisation_id, request.cluster)
+        request_id, source = identity.new_request_id(), request.caller.address
+        actor = key.nobody(request_id, source)
         try:
+            actor = await self._act(key, request_id, source)
+            place = await self._names.cluster(actor.organisation_id, request.cluster)
             if place is None or place.id != cluster_id:
                 raise Refused(404, f"there is no cluster {request.cluster} any more that this token is for")
             groups = _groups(actor, place.facts)
@@ -97,6 +96,12 @@ class KubernetesGate:
         if key is None or key.organisation_id != organisation_id or key.kind != AccessKey.KUBERNETES:
             raise Refused(401, "this token's key was removed; get a new one")
         return key, claims.cluster_id
+
+    async def _act(self, key: Key, request_id: str, source: str) -> Actor:
+        try:
+            return await self._callers.actor(key, request_id, source)
+        except Ended as ended:
+            raise Refused(401, f"{ended}; sign in again or get a new config") from None
 
     async def _control_planes(self, actor: Actor, place: Place) -> tuple[str, ...]:
         """Addresses of the control planes, the connected ones first, each of those first in its turn."""

@@ -60,13 +60,10 @@ class TalosGate:
     async def _admit(self, call: Call) -> Passage:
         metadata = _texts(call)
         key = await self._prove(call, metadata)
+        method, request_id, source = call.method.lstrip("/"), new_request_id(), call.caller.address
+        actor, spots = key.nobody(request_id, source), list[tuple[str, Spot]]()
         try:
-            actor = await self._callers.actor(key, new_request_id(), call.caller.address)
-        except Ended as ended:
-            raise Refused(StatusCode.UNAUTHENTICATED, f"{ended}; sign in again or get a new config") from None
-        method = call.method.lstrip("/")
-        spots: list[tuple[str, Spot]] = []
-        try:
+            actor = await self._act(key, request_id, source)
             spots = await self._find(actor, metadata)
             need = _check(actor, method, spots)
             targets = tuple(_target(name, spot) for name, spot in spots)
@@ -106,6 +103,12 @@ class TalosGate:
             raise Refused(StatusCode.UNAUTHENTICATED, f"invalid signature: {error}") from None
         assert key is not None
         return key
+
+    async def _act(self, key: Key, request_id: str, source: str) -> Actor:
+        try:
+            return await self._callers.actor(key, request_id, source)
+        except Ended as ended:
+            raise Refused(StatusCode.UNAUTHENTICATED, f"{ended}; sign in again or get a new config") from None
 
     async def _shown(self, serial: str) -> Key:
         """The key of a client certificate, whose holder TLS proved."""

@@ -109,6 +109,9 @@ async def test_keys_that_have_ended(lab: Lab) -> None:
         ana = await of("ana@example.com")
         await tenant.update(ana, revoked_at=datetime.now(UTC))
         assert "revoked" in await refused(ana)
+        (row,) = await tenant.audit(lambda rows: rows, verb="talos.call", outcome="refused")
+        assert (row.actor_kind, row.actor_id, row.actor_name) == ("key", str(ana.row.id), "talosctl")
+        assert "revoked" in row.details["reason"]
         bob = await of("bob@example.com")
         await tenant.update(bob, expires_at=datetime.now(UTC))
         assert "expired" in await refused(bob)
