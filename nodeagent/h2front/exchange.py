@@ -16,6 +16,9 @@ from nodeagent.h2front.upstream import Ended, Open, Pool, Upstream
 Route = Callable[[bytes], Open]
 """Which server a request goes to, by its target (path and query)."""
 
+HEAR_OUT = 1.0
+"""Seconds in which a client may complete a request that was answered before."""
+
 STARTING = "The process that answers here is starting. Try again shortly.\n"
 
 
@@ -24,8 +27,11 @@ class Exchange:
 
     def __init__(self, client: Client, stream: int, fields: Iterable[Field], ended: bool) -> None:
         self._client, self._stream, self._fields = client, stream, list(fields)
-        self._bodiless = self._ended = ended
+        self._bodiless = ended
         self._answered = False
+        self._complete = asyncio.Event()
+        if ended:
+            self._complete.set()
         self._parts: asyncio.Queue[tuple[bytes, int] | None] = asyncio.Queue()  # as many as the window allows
         self.opened = asyncio.Event()
         """Set when the client may have opened the stream's window."""
@@ -36,7 +42,7 @@ class Exchange:
 
     def end(self) -> None:
         """The request is complete."""
-        self._ended = True
+        self._complete.set()
         self._parts.put_nowait(None)
 
     async def run(self, route: Route, pool: Pool) -> None:
@@ -44,6 +50,7 @@ class Exchange:
         with contextlib.suppress(OSError, ProtocolError):  # the client is gone
             await self._answer(route, pool)
             await self._client.flush()
+            await self._hear_out()
 
     def leave(self) -> None:
         """Give back what nobody read of the request; nothing more may arrive."""
@@ -67,11 +74,12 @@ class Exchange:
             if not self._answered:
                 return await self._say(502, "The process that answers here ended before it did. Try again.\n")
             self._client.reset(self._stream, ErrorCodes.INTERNAL_ERROR)
+            self.end()
         except BaseException:
             upstream.close()
             raise
         else:
-            self._end()
+            self._client.end(self._stream)
             pool.give(opening, upstream)
 
     async def _pass(self, request: h11.Request, upstream: Upstream) -> None:
@@ -88,7 +96,7 @@ class Exchange:
     async def _send(self, request: h11.Request, upstream: Upstream) -> None:
         with contextlib.suppress(Ended):  # the answer may have come before, and says why
             await upstream.send(request)
-            while not self._ended or not self._parts.empty():
+            while not self._complete.is_set() or not self._parts.empty():
                 if part := await self._parts.get():
                     await upstream.send(h11.Data(part[0]))
                     self._client.consumed(self._stream, part[1])
@@ -108,10 +116,14 @@ class Exchange:
             else:
                 return
 
-    def _end(self) -> None:
-        self._client.end(self._stream)
-        if not self._ended:  # the answer needs no more of the request
+    async def _hear_out(self) -> None:
+        """The answer is complete and needs no more of the request; ending that at once would look like a failure."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEAR_OUT):
+                await self._complete.wait()
+        if not self._complete.is_set():
             self._client.reset(self._stream, ErrorCodes.NO_ERROR)
+            await self._client.flush()
 
     async def _say(self, status: int, text: str) -> None:
         body = text.encode()
@@ -119,4 +131,4 @@ class Exchange:
         self._client.head(self._stream, [(b":status", b"%d" % status), *fields])
         if (b":method", b"HEAD") not in self._fields:
             await self._client.body(self._stream, body, self.opened)
-        self._end()
+        self._client.end(self._stream)

@@ -10,6 +10,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
+from nodeagent.h2front import exchange
 from nodeagent.h2front import front as module
 from nodeagent.h2front import upstream as upstream_module
 from tests.nodeagent.h2front.lab import Lab, echo, fields, opened, says, until
@@ -164,7 +165,8 @@ async def test_parts_of_a_request_arrive_when_they_are_said() -> None:
             assert await asyncio.wait_for(got.get(), 5) == b"3\r\n" + part + b"\r\n"
 
 
-async def test_an_answer_may_come_before_the_request_is_complete() -> None:
+async def test_an_answer_may_come_before_the_request_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "HEAR_OUT", 0.01)
     async with opened(says(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno", close=True)) as lab:
         client = await lab.client()
         stream, answer = client.begin(fields("POST"), end=False)
@@ -176,6 +178,17 @@ async def test_an_answer_may_come_before_the_request_is_complete() -> None:
             await client.send(stream, b"x" * 60_000)
             await until(lambda answer=answer: answer.reset is not None)
         assert client.ended is None
+
+
+async def test_who_is_answered_early_may_say_the_rest() -> None:
+    """Clients take the end of a stream that they still write to for a failure."""
+    async with opened(says(EMPTY)) as lab:
+        client = await lab.client()
+        stream, answer = client.begin(fields("POST"), end=False)
+        await until(lambda: answer.status == 200)
+        await client.send(stream, b"x" * 1000, end=True)
+        assert (await client.ask()).status == 200
+        assert answer.reset is None
 
 
 async def test_who_loses_interest_is_heard_by_the_server() -> None:
