@@ -27,6 +27,9 @@ SERVICE = "sidero.link.ProvisionService"
 AT_ONCE = 64
 """Calls that are decided at the same time; the others wait their turn, and sources take turns."""
 
+MESSAGE_LIMIT = 64 * 1024
+"""Bytes of a request that is looked at, many times what machines send."""
+
 TOKEN_LIMIT = 8192
 """Characters of the longest token that is looked at."""
 VERSION_LIMIT = 64
@@ -60,6 +63,8 @@ class Provisioner:
     async def provision(self, data: bytes, context: Any) -> link_pb2.ProvisionResponse:
         """One call: decide, store, let the peer in, and only then answer."""
         caller = caller_of(context.peer())
+        if len(data) > MESSAGE_LIMIT:
+            await _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, f"a request of {len(data):,} bytes")
         try:
             request = read_request(data, caller.address if caller else "")
         except InvalidRequest as error:

@@ -34,6 +34,9 @@ QUEUE = 100
 PACKET_LIMIT = 2048
 """Bytes of the largest WireGuard packet taken; those of a link with MTU 1280 have at most 1312."""
 
+MESSAGE_LIMIT = 64 * 1024
+"""Bytes of a message that ends its stream: no machine sends such a one."""
+
 SILENCE = 90.0
 """Seconds without a packet after which a stream counts as dead: a living machine sends one every 25."""
 
@@ -160,6 +163,9 @@ class Tunnels(link_pb2_grpc.WireGuardOverGRPCServiceServicer):
         clock = time.monotonic
         async for packet in packets:
             stream.heard_at = clock()
+            if len(packet.Data) > MESSAGE_LIMIT:
+                stream.end(grpc.StatusCode.RESOURCE_EXHAUSTED, f"a packet of {len(packet.Data):,} bytes")
+                return
             if len(packet.Data) <= PACKET_LIMIT:
                 self._engine.feed(stream.tag, packet.Data)
 
