@@ -26,7 +26,7 @@ from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
 from talos.kubeconfig import Kubeconfig
 from tests.apps.clusters.test_simulated import bundle_for
-from tests.apps.proxies.test_objects import GROUPS, Api
+from tests.apps.proxies.test_objects import GROUPS, Api, of_accounts
 
 PROD = "/api/v1/organisations/acme/clusters/prod"
 WISH = {"endpoint": "node", "name": "the safe"}
@@ -131,22 +131,24 @@ def test_a_kubeconfig_past_us(place: Place, api: Callable[..., APIClient]) -> No
     with tenant_scope(place.organisation.id):
         key = AccessKey.objects.get()
         assert (key.kind, key.name, key.direct.cluster_role) == ("kubernetes", "the safe", "edit")
-    assert place.api.roles() == {f"omni-access:key-{key.fingerprint}": "edit"}
+    accounts = of_accounts({f"key-{key.fingerprint}": "edit"})
+    assert place.api.roles() == accounts
     assert 7 * 86400 - 60 < place.api.calls[-1].body["spec"]["expirationSeconds"] <= 7 * 86400
     assert place.reconcile() == WATCHFUL
-    assert place.api.roles() == {**GROUPS, f"omni-access:key-{key.fingerprint}": "edit"}
+    assert place.api.roles() == GROUPS | accounts
     assert "1 account goes past us" in place.conditions()["direct"][1]
 
 
 @pytest.mark.parametrize("role", ["reader", "operator", "admin", "owner"])
 def test_the_role_stands_for_the_callers(place: Place, api: Callable[..., APIClient], role: str) -> None:
     given(api(role).post(f"{PROD}/direct-kubeconfig", WISH))
-    assert list(place.api.roles().values()) == [GROUPS[f"omni:{role}"]]
+    looking = ["omni:look"] if role != "owner" else []
+    assert list(place.api.roles().values()) == [GROUPS[f"omni:{role}"], *looking]
 
 
 def test_it_may_be_less_and_not_more(place: Place, api: Callable[..., APIClient], member: Callable[..., User]) -> None:
     given(api("owner").post(f"{PROD}/direct-kubeconfig", {**WISH, "role": "reader"}))
-    assert list(place.api.roles().values()) == ["view"]
+    assert list(place.api.roles().values()) == ["view", "omni:look"]
     lowered = api("reader", user=member("admin"))  # a token that gives less than its holder has
     assert lowered.post(f"{PROD}/direct-kubeconfig", {**WISH, "role": "admin"}).status_code == 400
 

@@ -10,7 +10,20 @@ from apps.clusters.kubernetes import Call
 from apps.proxies import objects
 from apps.proxies.objects import CLUSTER_ROLES, NAMESPACE
 
-GROUPS = {"omni:reader": "view", "omni:operator": "edit", "omni:admin": "admin", "omni:owner": "cluster-admin"}
+GROUPS = {
+    "omni:reader": "view",
+    "omni:operator": "edit",
+    "omni:admin": "admin",
+    "omni:owner": "cluster-admin",
+    "omni:look": "omni:look",
+}
+
+
+def of_accounts(direct: dict[str, str]) -> dict[str, str]:
+    """The bindings of accounts and the role of each."""
+    bound = {f"omni-access:{name}": role for name, role in direct.items()}
+    looking = {f"omni-access:{name}:look": "omni:look" for name, role in direct.items() if role != "cluster-admin"}
+    return bound | looking
 
 
 class Api:
@@ -19,13 +32,15 @@ class Api:
     def __init__(self) -> None:
         self.bindings: dict[str, dict[str, Any]] = {}
         self.accounts: dict[str, dict[str, Any]] = {}
+        self.cluster_roles: dict[str, dict[str, Any]] = {}
         self.calls: list[Call] = []
 
     def call(self, asked: Call) -> Any:
         self.calls.append(asked)
         path, _, _ = asked.path.partition("?")
         name = unquote(path.rpartition("/")[2])
-        rows = self.accounts if "serviceaccounts" in path else self.bindings
+        kinds = {"serviceaccounts": self.accounts, "clusterroles": self.cluster_roles}
+        rows = next((rows for kind, rows in kinds.items() if kind in path.split("/")), self.bindings)
         if asked.method == "GET":
             return {"items": list(rows.values())}
         if path.endswith("/token"):
@@ -57,10 +72,12 @@ class Api:
 
 def test_groups_of_roles_in_a_new_cluster() -> None:
     api = Api()
-    assert api.settle({}) == 4
+    assert api.settle({}) == 6
     assert api.roles() == GROUPS
     for name, item in api.bindings.items():
-        assert item["subjects"] == [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": name}]
+        groups = ["omni:reader", "omni:operator", "omni:admin"] if name == "omni:look" else [name]
+        assert [one["name"] for one in item["subjects"]] == groups
+        assert {(one["kind"], one["apiGroup"]) for one in item["subjects"]} == {("Group", "rbac.authorization.k8s.io")}
         assert item["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "omni"}
     assert api.settle({}) == 0
 
@@ -78,6 +95,19 @@ def test_what_somebody_changed_is_put_right() -> None:
     api.settle({})
     assert api.roles() == GROUPS
     assert [one["name"] for one in api.bindings["omni:reader"]["subjects"]] == ["omni:reader"]
+
+
+def test_people_look_at_nodes_and_at_no_secrets() -> None:
+    api = Api()
+    api.settle({})
+    rules = api.cluster_roles["omni:look"]["rules"]
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch"}
+    looked_at = {resource for rule in rules for resource in rule["resources"]}
+    assert "nodes" in looked_at
+    assert not looked_at & {"secrets", "*", "nodes/proxy", "clusterroles"}
+    api.cluster_roles["omni:look"] = {**api.cluster_roles["omni:look"], "rules": rules[1:]}
+    assert api.settle({}) == 1
+    assert api.cluster_roles["omni:look"]["rules"] == rules
 
 
 def test_what_is_not_ours_stays() -> None:
@@ -102,16 +132,18 @@ def test_an_account_and_its_end() -> None:
     assert api.accounts["key-1"]["automountServiceAccountToken"] is False
     assert api.calls[-1].body["spec"] == {"expirationSeconds": 3600}
     api.settle({"key-1": "edit"})
-    assert api.roles() == {**GROUPS, "omni-access:key-1": "edit"}
+    assert api.roles() == GROUPS | of_accounts({"key-1": "edit"})
     api.settle({"key-1": "view"})
-    assert api.roles()["omni-access:key-1"] == "view"
+    assert api.roles() == GROUPS | of_accounts({"key-1": "view"})
+    api.settle({"key-1": "cluster-admin"})
+    assert api.roles() == GROUPS | of_accounts({"key-1": "cluster-admin"})
     api.settle({})
     assert not api.accounts
     assert api.roles() == GROUPS
 
 
 def test_accounts_that_end_go_before_anything_else() -> None:
-    there = objects.Seen({}, frozenset({"key-1", "key-2"}))
+    there = objects.Seen({}, frozenset({"key-1", "key-2"}), {})
     first = objects.changes(there, {"key-2": "view"})[0]
     assert (first.method, first.path) == ("DELETE", f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/key-1")
 
@@ -131,5 +163,5 @@ def test_one_look_is_enough_from_anywhere(before: dict[str, str], after: dict[st
         del api.bindings[name]
     api.settle(after)
     assert set(api.accounts) == set(before) & set(after)  # new ones are made by whoever gives out their tokens
-    assert api.roles() == GROUPS | {f"omni-access:{name}": role for name, role in after.items()}
+    assert api.roles() == GROUPS | of_accounts(after)
     assert api.settle(after) == 0
