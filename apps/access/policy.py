@@ -172,7 +172,13 @@ def hiding(role: str | None, subject: str, rules: Iterable[Rule]) -> tuple[Rule,
 
 def fits(patterns: Iterable[str], text: str) -> bool:
     """Whether a text is one of these names, or fits one of these globs."""
-    return any(fnmatchcase(text, pattern) for pattern in patterns)
+    return any(_fits(pattern, text) for pattern in patterns)
+
+
+@lru_cache(maxsize=65_536)
+def _fits(pattern: str, text: str) -> bool:
+    """Remembered: the same few names and globs meet at each check."""
+    return fnmatchcase(text, pattern)
 
 
 def _highest(roles: Iterable[str]) -> str:

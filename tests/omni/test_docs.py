@@ -14,7 +14,7 @@ import pytest
 from apps.access import spec, verbs
 from apps.access.actor import ROLES
 from apps.access.check import GOVERNED
-from apps.access.methods import METHODS, need_of
+from apps.access.methods import METHODS, SECRET_RESOURCES, need_of
 from apps.access.policy import group_of
 from omni.cli import main
 
@@ -152,6 +152,8 @@ def permissions() -> str:
         "Through the talosctl proxy, on a machine in a cluster. On a machine in no cluster or in maintenance mode the",
         f"least role is {verbs.OPERATOR}: its resources show the join token. Each call is made with the one Talos role",
         f"of its line. A method that is not here takes {need_of('').role} and is made as `{need_of('').talos_role}`.",
+        f"Resources of the types {' and '.join(f'`{kind}`' for kind in sorted(SECRET_RESOURCES))} are shown",
+        f"to an {verbs.OPERATOR} and above.",
         "",
         "| method | " + " | ".join(ROLES) + " | made as | changes |",
         "|---" * (len(ROLES) + 3) + "|",
