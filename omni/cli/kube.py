@@ -132,9 +132,9 @@ def _trust(file: Kubeconfig, ca: str) -> None:
 
 
 def _own_path() -> str:
-    """How kubectl finds this command: by its name where that is on the path."""
-    here = Path(sys.argv[0])
-    return "omni" if shutil.which("omni") or here.name != "omni" else str(here.absolute())
+    """How kubectl finds this command: by its name where that is on the path, else where it lies beside its Python."""
+    beside = Path(sys.executable).parent / "omni"
+    return "omni" if shutil.which("omni") or not beside.exists() else str(beside)
 
 
 def _merge(file: Kubeconfig) -> None:

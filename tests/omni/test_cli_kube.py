@@ -138,6 +138,24 @@ def test_a_kubeconfig_on_the_terminal(run: Run) -> None:
     assert command["args"][0] == "kube-token"
 
 
+def test_kubectl_finds_the_command(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a checkout it is on nobody's path."""
+
+    def named() -> str:
+        file = Kubeconfig.from_yaml(run("kubeconfig", "--cluster", "prod").stdout)
+        return str(file.users["acme-prod-owner@acme.example.com"]["exec"]["command"])
+
+    beside = tmp_path / "venv" / "omni"
+    beside.parent.mkdir()
+    beside.write_text("#!/bin/sh\n")
+    beside.chmod(0o755)
+    monkeypatch.setattr("omni.cli.kube.sys.executable", str(beside.with_name("python")))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert named() == str(beside)
+    monkeypatch.setenv("PATH", str(beside.parent))
+    assert named() == "omni"
+
+
 def test_it_trusts_what_the_command_trusts(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("omni.cli.api.ssl.create_default_context", lambda **_: True)
     (tmp_path / "ca.crt").write_text("PEM")
