@@ -62,8 +62,13 @@ class Spot:
         return self.mode == "maintenance" or (not self.mode and self.cluster_id is None)
 
     def called(self, name: str) -> int:
-        """How well a name fits: 2 its own, 1 one of its addresses, 0 not at all."""
-        return 2 if name in self.names else int(name in self.addresses)
+        """How well a name fits: 2 what is its alone, 1 an address that it says it has, 0 not at all.
+
+        Machines choose their hostnames: one that is called like an address is not found by it.
+        """
+        if _is_address(name):
+            return 2 if name == self.link else int(name in self.addresses)
+        return 2 * (name in self.names)
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,14 @@ def clusters_now(ids: Iterable[UUID]) -> dict[UUID, Seen]:
     return {row.id: (row.facts, row.id) for row in Cluster.objects.filter(id__in=list(ids))}
 
 
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _possible(name: str) -> bool:
     return 0 < len(name) <= LONGEST and "\0" not in name
 
@@ -160,13 +173,10 @@ def _find(key: tuple[UUID, UUID | None, str]) -> tuple[UUID, ...]:
     organisation_id, cluster_id, name = key
     if _UUID.fullmatch(name):
         fits = Q(uuid=name)
+    elif _is_address(name):
+        fits = Q(observation__addresses__icontains=f"{name}/") | Q(link__address=name)
     else:
         fits = Q(observation__hostname=name) | Q(observation__node_name=name) | Q(cluster_machine__node_name=name)
-        try:
-            ip_address(name)
-            fits |= Q(observation__addresses__icontains=f"{name}/") | Q(link__address=name)
-        except ValueError:
-            pass
     with tenant_scope(organisation_id):
         rows = Machine.objects.filter(fits)
         if cluster_id is not None:

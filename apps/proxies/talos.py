@@ -60,7 +60,7 @@ class TalosGate:
     async def _admit(self, call: Call) -> Passage:
         metadata = _texts(call)
         key = await self._prove(call, metadata)
-        method, request_id, source = call.method.lstrip("/"), new_request_id(), call.caller.address
+        method, request_id, source = call.method.removeprefix("/"), new_request_id(), call.caller.address
         actor, spots = key.nobody(request_id, source), list[tuple[str, Spot]]()
         try:
             actor = await self._act(key, request_id, source)

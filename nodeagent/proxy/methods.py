@@ -74,4 +74,4 @@ def streams(method: str) -> bool:
 
 def service_of(method: str) -> str:
     """`package.Service` of `/package.Service/Method`."""
-    return method.rpartition("/")[0].lstrip("/")
+    return method.rpartition("/")[0].removeprefix("/")
