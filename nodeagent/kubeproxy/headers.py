@@ -33,8 +33,17 @@ _SINGLE = frozenset({b"content-length", b"transfer-encoding", b"host", b"authori
 _NOT_TO_CLUSTER = _HOP_BY_HOP | {
     b"authorization", b"cookie", b"host", b"contentlength", b"expect", b"forwarded", b"xrealip", b"via",
 }  # fmt: skip
-_NOT_TO_CLIENT = _HOP_BY_HOP | {b"setcookie", b"stricttransportsecurity", b"altsvc", b"clearsitedata"}
-"""The last of them would act on our other pages, which have the same host."""
+_NOT_TO_CLIENT = _HOP_BY_HOP | {
+    b"setcookie", b"stricttransportsecurity", b"altsvc", b"clearsitedata", b"nel", b"reportto", b"serviceworkerallowed",
+    b"xcontenttypeoptions",
+}  # fmt: skip
+"""Most of them would act on our other pages, which have the same host."""
+
+_AS_IT_SAYS = (b"X-Content-Type-Options", b"nosniff")
+"""No browser takes what a cluster says for a page or program of ours."""
+
+_BELOW = re.compile(rb"[^/\\:\s]*(?:[/?#].*)?")
+"""A redirection without host: relative to what was asked for."""
 
 _WEBSOCKET_TOKEN = b"base64url.bearer.authorization.k8s.io."
 """Kubernetes takes a bearer token in a websocket's list of protocols, too."""
@@ -195,7 +204,7 @@ def to_cluster(head: Head, user: str, groups: Iterable[str], caller: str) -> lis
 
 
 def to_client(headers: Iterable[Header], prefix: str) -> list[Header]:
-    """An answer's headers as the client gets them. Redirections stay below `prefix`."""
+    """An answer's headers as the client gets them. Redirections stay at this host; those with a path below `prefix`."""
     headers = list(headers)
     named = {
         _spelling(token)
@@ -204,8 +213,19 @@ def to_client(headers: Iterable[Header], prefix: str) -> list[Header]:
         for token in value.split(b",")
     } - {b"contentlength", b"contenttype"}  # fmt: skip
     dropped = _NOT_TO_CLIENT | named
-    return [
-        (name, prefix.encode() + value if name.lower() == b"location" and value.startswith(b"/") else value)
+    kept = [
+        (name, said)
         for name, value in headers
-        if _spelling(name) not in dropped
+        if _spelling(name) not in dropped and (said := _within(name, value, prefix)) is not None
     ]
+    return [*kept, _AS_IT_SAYS]
+
+
+def _within(name: bytes, value: bytes, prefix: str) -> bytes | None:
+    """A header's value, a redirection's led below `prefix`. None for one to another host: whoever follows it shows
+    their token there."""
+    if _spelling(name) != b"location":
+        return value
+    if value.startswith(b"/"):
+        return prefix.encode() + value
+    return value if _BELOW.fullmatch(value) else None

@@ -41,6 +41,7 @@ def answer(failure: Failure, method: bytes, *, last: bool) -> list[h11.Event]:
         (b"Content-Type", b"application/json"),
         (b"Content-Length", str(len(body)).encode()),
         (b"Cache-Control", b"no-store"),
+        (b"X-Content-Type-Options", b"nosniff"),
     ]
     if failure.status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"WWW-Authenticate", b"Bearer"))

@@ -275,6 +275,9 @@ def test_answers_do_not_act_on_other_pages():
         (b"X-Private", b"1"),
         (b"Set-Cookie", b"sessionid=evil"),
         (b"Strict-Transport-Security", b"max-age=1"),
+        (b"Report-To", b"{}"),
+        (b"Service-Worker-Allowed", b"/"),
+        (b"X-Content-Type-Options", b"sniff"),
         (b"Transfer-Encoding", b"chunked"),
         (b"Location", b"/api/v1/a/"),
         (b"Audit-Id", b"7"),
@@ -284,4 +287,29 @@ def test_answers_do_not_act_on_other_pages():
         (b"Content-Length", b"2"),
         (b"Location", b"/k8s/acme/prod/api/v1/a/"),
         (b"Audit-Id", b"7"),
+        (b"X-Content-Type-Options", b"nosniff"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("/api", "/k8s/acme/prod/api"),
+        ("//evil.example/api", "/k8s/acme/prod//evil.example/api"),
+        ("/\\evil.example/api", "/k8s/acme/prod/\\evil.example/api"),
+        ("a/b", "a/b"),
+        ("?continue=https://x", "?continue=https://x"),
+        ("", ""),
+        ("https://evil.example/api", None),
+        ("HTTPS:evil.example", None),
+        ("\\\\evil.example/api", None),
+        (" //evil.example/api", None),
+        ("\t//evil.example/api", None),
+        ("javascript:alert(1)", None),
+    ],
+)
+def test_nobody_is_led_to_another_host(said: str, told: str | None):
+    """client-go shows its token wherever it is led."""
+    for name in (b"Location", b"location"):
+        kept = dict(to_client([(name, said.encode())], "/k8s/acme/prod"))
+        assert kept.get(name) == (told.encode() if told is not None else None)
