@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +155,7 @@ def _store(objects: KubernetesObjects, where: Place, name: str, value: Object, *
     if where.kind.plural == "namespaces":
         value["status"] = {"phase": "Active"}
     if where.kind.plural == "pods":
+        _schedule(value, objects)
         _run(value)
     if where.kind.group == RBAC:
         for subject in value.get("subjects") or ():
@@ -161,6 +163,24 @@ def _store(objects: KubernetesObjects, where: Place, name: str, value: Object, *
     if dry:
         return value
     return objects.put(where.kind.plural, (where.namespace, name), value)
+
+
+def _schedule(pod: Object, objects: KubernetesObjects) -> None:
+    """Put a pod on the ready node without taints that has the fewest; without such a node it is on none."""
+    spec = pod.setdefault("spec", {})
+    nodes = [
+        node["metadata"]["name"]
+        for node in objects.list("nodes")
+        if _is_ready(node) and not node.get("spec", {}).get("taints") and not node.get("spec", {}).get("unschedulable")
+    ]
+    if nodes and not spec.get("nodeName"):
+        taken = Counter(other.get("spec", {}).get("nodeName") for other in objects.list("pods"))
+        spec["nodeName"] = min(nodes, key=lambda name: (taken[name], name))
+
+
+def _is_ready(node: Object) -> bool:
+    conditions = node.get("status", {}).get("conditions", [])
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def _run(pod: Object) -> None:

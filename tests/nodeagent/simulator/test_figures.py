@@ -168,6 +168,7 @@ async def test_a_cluster_shows_what_it_runs() -> None:
         await processes_and_containers(call)
         await storage(call)
         await connections(call)
+        await pods_of_people(as_admin(worker))
         await everyone_is_asked(call, worker)
         await healthy(call, worker)
 
@@ -248,6 +249,27 @@ async def connections(call: Call) -> None:
     only_udp = request(l4proto=request.L4proto(udp=True))
     (none,) = (await program_calls.netstat(call, only_udp)).messages
     assert not none.connectrecord
+
+
+async def pods_of_people(call: Call) -> None:
+    """A pod that is on the node is among its containers, and its program among the processes."""
+    boot = call.boot
+    assert boot.cluster is not None
+    described = {"name": "c", "image": "example.org/web:1", "command": ["/bin/serve", "--port=80"]}
+    spec = {"nodeName": boot.hostname, "containers": [described]}
+    pod = boot.cluster.objects.put("pods", ("default", "web"), {"spec": spec})
+    request = services_pb2.ContainersRequest(namespace="k8s.io")
+    (found,) = (await program_calls.containers(call, request)).messages
+    assert [(one.id, one.image, one.status) for one in found.containers] == [
+        ("default/web", programs.PAUSE, "RUNNING"),
+        ("default/web:c", "example.org/web:1", "RUNNING"),
+    ]
+    assert {one.network_namespace for one in found.containers} == {f"cni-{pod['metadata']['uid']}"}
+    running = {program.pid: program for program in programs.all_programs(boot)}
+    program = running[found.containers[1].pid]
+    assert (program.command, program.arguments) == ("serve", "/bin/serve --port=80")
+    boot.cluster.objects.delete("pods", ("default", "web"))
+    assert program.pid not in {program.pid for program in programs.all_programs(boot)}
 
 
 async def everyone_is_asked(call: Call, worker: Boot) -> None:

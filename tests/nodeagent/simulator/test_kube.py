@@ -170,6 +170,27 @@ async def test_objects_come_change_and_go():
         assert (await call(client, "DELETE", f"{maps}/{name}"))[0] == 200
 
 
+async def test_pods_are_put_on_nodes_that_take_them():
+    async with simulated(role="cluster-admin") as (b, _):
+        client = await b.client()
+
+        async def node_of(name: str) -> str | None:
+            pod = {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+            return (await call(client, "POST", PODS, pod))[1]["spec"].get("nodeName")
+
+        async def change(node: str, **spec: object) -> None:
+            merge = "application/merge-patch+json"
+            assert (await call(client, "PATCH", f"/api/v1/nodes/{node}", {"spec": spec}, merge))[0] == 200
+
+        _, one = await client.get("/api/v1/nodes/one")
+        await call(client, "POST", "/api/v1/nodes", {"metadata": {"name": "two"}, "status": one["status"]})
+        assert {await node_of("a"), await node_of("b")} == {"one", "two"}
+        await change("one", unschedulable=True)
+        assert [await node_of("c"), await node_of("d")] == ["two", "two"]
+        await change("two", taints=[{"key": "k", "effect": "NoSchedule"}])
+        assert await node_of("e") is None
+
+
 async def test_tables_are_what_kubectl_shows():
     async with simulated(role="cluster-admin") as (b, _):
         client = await b.client()
