@@ -20,6 +20,7 @@ from apps.access.check import allowed
 from apps.access.models import Policy
 from apps.access.verbs import VERBS
 from apps.accounts import actions, links, queries, states
+from apps.accounts.keys import access_keys
 from apps.accounts.models import ApiToken, Membership, ServiceAccount, User
 from apps.api.idempotency import LONGEST_KEY, done_once
 from apps.api.problems import Conflict
@@ -94,6 +95,7 @@ def tabs(request: PageRequest) -> dict[str, Any]:
         "accounts": ServiceAccount.objects.count(),
         "tokens": queries.view_of_api_tokens(queries.api_tokens(request.actor), "living").count(),
         "join_tokens": JoinToken.objects.filter(revoked_at=None).count() if sees_join else None,
+        "keys": access_keys(request.actor).filter(revoked_at=None, expires_at__gt=timezone.now()).count(),
         "policies": Policy.objects.count(),
     }
 

@@ -70,6 +70,7 @@ PAGES: tuple[_Entry, ...] = (
     _Entry("Join tokens", "kernel arguments secrets", "join-tokens", "join-token.list", "key"),
     _Entry("Members", "people roles invite", "members", "member.list", "people"),
     _Entry("Service accounts", "programs ci gitops robots", "service-accounts", "service-account.list", "key"),
+    _Entry("Access keys", "talosctl kubectl certificates credentials", "access-keys", "access-key.list", "key"),
     _Entry("API tokens", "credentials programs ci", "api-tokens", "api-token.list", "key"),
     _Entry("Policies", "access rights who may roles groups limits explain", "policies", "policy.list", "lock"),
     _Entry("New policy", "grant limit access rights", "policy-new", "policy.write", "plus", "act"),

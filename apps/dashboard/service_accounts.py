@@ -11,10 +11,11 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 
 from apps.access.check import allowed
-from apps.accounts import queries, states
+from apps.accounts import queries
 from apps.accounts import service_accounts as accounts
-from apps.accounts.keys import add_signing_key
-from apps.accounts.models import AccessKey, ServiceAccount
+from apps.accounts.keys import access_keys, add_signing_key
+from apps.accounts.models import ServiceAccount
+from apps.dashboard.access_keys import rows_of
 from apps.dashboard.page import PageRequest, page, show
 from apps.dashboard.people import Secret, expiry, made_once, roles_up_to, tabs, token_rows
 from talos.serviceaccount import key_text, new_key
@@ -48,13 +49,12 @@ def service_accounts(request: PageRequest) -> HttpResponse:
 
 
 def _detail(request: PageRequest, row: Any, secret: Secret | None = None) -> HttpResponse:
-    now = timezone.now()
     tokens = queries.api_tokens(request.actor).filter(service_account=row).order_by("-created_at")[:SHOWN]
-    keys = AccessKey.objects.filter(service_account=row).order_by("-created_at")[:SHOWN]
+    keys = access_keys(request.actor).filter(service_account=row).order_by("-created_at")[:SHOWN]
     context = {
         "account": row,
         "rows": token_rows(request, tokens),
-        "keys": [(key, states.access_key_state(key, now)) for key in keys],
+        "keys": rows_of(request, keys),
         "roles": roles_up_to(request.actor.role),
         "below": roles_up_to(row.role),
         "can_write": allowed(request.actor, "service-account.write") and row.role in roles_up_to(request.actor.role),

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from apps.dashboard import (
+    access_keys,
     account,
     agents,
     audit,
@@ -126,6 +127,9 @@ urlpatterns = [
     path("o/<slug:slug>/policies/<slug:name>", policies.policy_detail, name="policy"),
     path("o/<slug:slug>/policies/<slug:name>/edit", policies.policy_edit, name="policy-edit"),
     path("o/<slug:slug>/policies/<slug:name>/delete", policies.policy_delete, name="policy-delete"),
+    path("o/<slug:slug>/access-keys", access_keys.access_keys, name="access-keys"),
+    path("o/<slug:slug>/access-keys/<uuid:key_id>/row", access_keys.access_key_row, name="access-key-row"),
+    path("o/<slug:slug>/access-keys/<uuid:key_id>/revoke", access_keys.access_key_revoke, name="access-key-revoke"),
     path("o/<slug:slug>/api-tokens", people.api_tokens, name="api-tokens"),
     path("o/<slug:slug>/api-tokens/count", people.api_token_count, name="api-token-count"),
     path("o/<slug:slug>/api-tokens/new", people.api_token_create, name="api-token-create"),
