@@ -9,7 +9,6 @@ from pathlib import Path
 import grpc
 
 from nodeagent.ports import EventSink, Link, LinkRegistry, LogSink, TrustAuthority
-from nodeagent.proxy.upstream import MESSAGE_LIMIT
 from nodeagent.siderolink import events, trustd
 from nodeagent.siderolink.events import EventReceiver
 from nodeagent.siderolink.kmsg import KernelLogReceiver
@@ -29,9 +28,13 @@ _CROWD = [
     ("grpc.server.max_pending_requests_hard_limit", 200_000),
 ]
 
+REQUEST_LIMIT = 4 * 1024 * 1024
+"""Bytes of a message that anybody sends here, held before it is known who does: a call carried to a machine may be so
+large, with a configuration in it. Answers have no part in it."""
+
 _MACHINE_API = [
     *_CROWD,
-    ("grpc.max_receive_message_length", MESSAGE_LIMIT),  # of calls that are carried to machines
+    ("grpc.max_receive_message_length", REQUEST_LIMIT),
     ("grpc.keepalive_time_ms", 60_000),  # finds streams whose machine is gone
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),
