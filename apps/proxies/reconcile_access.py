@@ -6,6 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db.models import F
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
 from django.utils import timezone
 
 from apps.access.actor import system
@@ -17,7 +20,7 @@ from apps.proxies import objects
 from apps.proxies.models import ClusterAccess, DirectIdentity
 from apps.proxies.standing import holders_role
 from apps.reconcile.conditions import Condition, State, merge
-from apps.reconcile.outbox import changed
+from apps.reconcile.outbox import changed, hint
 from apps.reconcile.registry import Outcome
 from apps.tenants.scope import tenant_scope
 
@@ -184,3 +187,12 @@ def _store(facts: Facts, conditions: list[Condition], looked_at: datetime | None
         row.save(update_fields=["conditions", "looked_at"])
         if told:
             changed("cluster", facts.cluster.id, facts.cluster.organisation_id)
+
+
+@receiver(post_delete, sender=DirectIdentity, dispatch_uid="account of a key that is gone")
+def _gone(sender: Any, instance: DirectIdentity, **_: Any) -> None:
+    """A key left with its service account: what tells of its account is gone, so the cluster is looked at now."""
+    if instance.removed_at is None:
+        before = F("looked_at") - timedelta(seconds=AT_REST)
+        ClusterAccess.objects.filter(cluster=instance.cluster_id).update(looked_at=before)
+        hint(KIND, instance.cluster_id, instance.organisation_id)

@@ -135,7 +135,7 @@ def new_key(
         name=name,
         user=holder if isinstance(holder, User) else None,
         service_account=holder if isinstance(holder, ServiceAccount) else None,
-        role=role or actor.ceiling,
+        role=role or (api_token.role if api_token else actor.ceiling),
         cluster_id=cluster.id,
         session_key=session_key,
         api_token=api_token,

@@ -11,8 +11,8 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from apps.access.models import Policy
-from apps.accounts.identity import from_key
-from apps.accounts.models import AccessKey, ApiToken, ServiceAccount, User
+from apps.accounts.identity import actor_in, from_key
+from apps.accounts.models import AccessKey, ApiToken, Membership, ServiceAccount, User
 from apps.clusters.models import Cluster
 from apps.proxies import kubeconfigs, tokens
 from apps.tenants.models import Organisation
@@ -88,6 +88,18 @@ def test_it_ends_no_later_than_the_api_token(api: Callable[..., APIClient], orga
         ApiToken.objects.update(expires_at=ends)
     answer = client.post(f"{PROD}/kubernetes-token")
     assert jwt.decode(answer.data["token"], options={"verify_signature": False})["exp"] <= ends.timestamp()
+
+
+def test_it_is_never_more_than_the_api_token(api: Callable[..., APIClient], organisation: Organisation) -> None:
+    """Also when its person becomes more: the API token does not become more either."""
+    key = api("reader").post(f"{PROD}/kubernetes-token").data["access_key"].replace("-", "")
+    with tenant_scope(organisation.id):
+        Membership.objects.update(role="owner")
+    found = from_key(key)
+    assert found is not None
+    actor = actor_in(found, organisation.id, "", "")
+    assert actor is not None
+    assert actor.role == actor.ceiling == "reader"
 
 
 def test_in_a_browser_it_belongs_to_the_session(member: Callable[..., User], organisation: Organisation) -> None:
