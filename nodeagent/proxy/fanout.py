@@ -11,7 +11,7 @@ from nodeagent.proxy import envelope, methods
 from nodeagent.proxy.machines import Machines
 from nodeagent.proxy.ports import Call, Passage, Target
 from nodeagent.proxy.relay import EOF, Caller, alongside, opened
-from nodeagent.proxy.upstream import MESSAGE_LIMIT, Fields, NodeCall, Status, Unanswered
+from nodeagent.proxy.upstream import MESSAGE_LIMIT, SMALL, Fields, NodeCall, Status, Unanswered
 from nodeagent.rpc import RpcError
 
 _WAITING = 2
@@ -129,6 +129,23 @@ class _Replies(_Fan):
     def __init__(self, call: Call, passage: Passage, machines: Machines, caller: Caller) -> None:
         super().__init__(call, passage, machines, caller)
         self._replies: list[bytes] = []
+        self._size, self._too_large = 0, False
+
+    async def carry(self) -> Status:
+        try:
+            return await super().carry()
+        finally:
+            self._machines.held.add(-self._size)
+
+    def _keep(self, reply: bytes) -> None:
+        """Take a node's answer; none any more once they are too many."""
+        self._size += len(reply)
+        self._machines.held.add(len(reply))
+        self._too_large |= self._size > MESSAGE_LIMIT or (self._size > SMALL and self._machines.held.full)
+        if self._too_large:
+            self._replies.clear()
+        else:
+            self._replies.append(reply)
 
     async def _answers(self, node: _Node, call: NodeCall) -> Status:
         try:
@@ -140,19 +157,18 @@ class _Replies(_Fan):
         if status.code is not grpc.StatusCode.OK:
             return status
         try:
-            self._replies.append(envelope.marked_reply(node.name, reply or b""))
+            self._keep(envelope.marked_reply(node.name, reply or b""))
         except envelope.NotOneMessage as error:
             details = f"the answer of node {node.name} cannot be joined with others: {error}. Call the node by itself"
             return Status(grpc.StatusCode.INTERNAL, details)
         return status
 
     async def _failed(self, node: _Node, status: Status) -> None:
-        self._replies.append(envelope.failed_reply(node.name, status))
+        self._keep(envelope.failed_reply(node.name, status))
 
     async def _status(self) -> Status:
-        size = sum(map(len, self._replies))
-        if size > MESSAGE_LIMIT:
-            details = f"the answers of {len(self._nodes)} nodes have {size:,} bytes together; call fewer at once"
+        if self._too_large:
+            details = f"the answers of {len(self._nodes)} nodes have {self._size:,} bytes together; call fewer at once"
             return Status(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
         await self._caller.send_initial_metadata(_merged(self._leading))
         await self._caller.write(b"".join(self._replies))

@@ -13,7 +13,7 @@ from nodeagent import errors, identity
 from nodeagent.client import API_PORT, NodeClient
 from nodeagent.dial import Dial
 from nodeagent.proxy.ports import Target
-from nodeagent.proxy.upstream import MESSAGE_LIMIT, NodeCall, Unanswered
+from nodeagent.proxy.upstream import MESSAGE_LIMIT, ROOM, ROOM_OF_ONE, Held, NodeCall, Unanswered
 from nodeagent.rpc import Channel, Limits, Metadata, Method, RpcError
 from nodeagent.tls import CHUNK, to_machine
 from talos.roles import READER
@@ -39,8 +39,9 @@ _AS_READER = [(b"talos-role", READER.encode())]
 class _Connection:
     """To one machine. `ready` is done when it is open and proved."""
 
-    def __init__(self, target: Target, dial: Dial) -> None:
+    def __init__(self, target: Target, dial: Dial, held: Held) -> None:
         self.target = target
+        self.held = Held(ROOM_OF_ONE, held)
         self.users = 0
         self.unused_since = 0.0
         self.idle: asyncio.TimerHandle | None = None
@@ -113,6 +114,8 @@ class Machines:
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
+        self.held = Held(ROOM)
+        """What all calls hold together."""
         self._current: OrderedDict[str, _Connection] = OrderedDict()  # by UUID, the one used last at the end
         self._all: set[_Connection] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -130,7 +133,9 @@ class Machines:
         connection = await self._proved(target)
         try:
             try:
-                call = await connection.channel.start(lambda link: NodeCall(link, method), time_left(), metadata)
+                call = await connection.channel.start(
+                    lambda link: NodeCall(link, method, connection.held), time_left(), metadata
+                )
             except RpcError as error:
                 raise _unreached(error.details).of(target) from None
             try:
@@ -178,7 +183,7 @@ class Machines:
             self._retire(known)
         if len(self._all) >= LIMIT:
             self._make_room(target)
-        made = self._current[target.uuid] = _Connection(target, self._dial)
+        made = self._current[target.uuid] = _Connection(target, self._dial, self.held)
         self._all.add(made)
         self._wait_for_idle(made, IDLE)
         return made

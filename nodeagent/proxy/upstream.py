@@ -15,6 +15,12 @@ from nodeagent.rpc import Call, Link, Method, RpcError
 MESSAGE_LIMIT = 32 * 1024 * 1024
 """Bytes of the largest message, as Talos has it."""
 
+ROOM_OF_ONE, ROOM = 2 * MESSAGE_LIMIT, 16 * MESSAGE_LIMIT
+"""Bytes of messages that are held while their receivers are slow: of one machine's calls, and of all."""
+
+SMALL = 64 * 1024
+"""Bytes that a call may always hold."""
+
 DETAILS = "grpc-status-details-bin"
 
 Fields = tuple[tuple[str, str | bytes], ...]
@@ -59,15 +65,67 @@ class Unanswered(Exception):
         return Status(self.code, self.details)
 
 
+class Held:
+    """Bytes of messages that are held, and how many may be; also `within` a larger room."""
+
+    def __init__(self, room: int, within: Held | None = None) -> None:
+        self.bytes, self._room, self._within = 0, room, within
+
+    def add(self, count: int) -> None:
+        """So many more, or less."""
+        self.bytes += count
+        if self._within is not None:
+            self._within.add(count)
+
+    @property
+    def full(self) -> bool:
+        """There are more than may be."""
+        return self.bytes > self._room or (self._within is not None and self._within.full)
+
+
 class NodeCall(Call):
-    """A call whose metadata is kept, too. Its messages are bytes."""
+    """A call whose metadata is kept, too. Its messages are bytes, counted in `held` until the next is asked for."""
 
-    __slots__ = ("_leading", "_trailing")
+    __slots__ = ("_all", "_leading", "_mine", "_sending", "_taken", "_trailing")
 
-    def __init__(self, link: Link, method: Method) -> None:
+    def __init__(self, link: Link, method: Method, held: Held) -> None:
         super().__init__(link, method)
         self._leading: list[tuple[bytes, bytes]] | None = None
         self._trailing: list[tuple[bytes, bytes]] = []
+        self._all, self._mine, self._sending, self._taken = held, 0, 0, 0
+
+    async def send(self, message: bytes, end: bool) -> None:
+        self._sending = len(message)
+        self._count()
+        await super().send(message, end)
+        self._sending = 0
+        self._count()
+
+    async def receive(self) -> bytes | None:
+        self._taken = 0
+        self._count()
+        message: bytes | None = await super().receive()
+        self._taken = len(message or b"")
+        self._count()
+        return message
+
+    def data(self, data: bytes) -> None:
+        super().data(data)
+        self._count()
+
+    def close(self) -> None:
+        super().close()
+        self._all.add(-self._mine)
+        self._mine = 0
+
+    def _count(self) -> None:
+        """Note what it holds. A call that holds much ends when there is no room, so that others go on."""
+        mine = self._sending + self._taken + len(self._assembling or b"") + sum(map(len, self.messages))
+        self._all.add(mine - self._mine)
+        self._mine = mine
+        if mine > SMALL and self._all.full:
+            text = "more is on its way than fits in memory here, and is not read; try again with fewer calls at once"
+            self._finish(RpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, text), reset=True)
 
     async def leading(self) -> Fields:
         """The initial metadata, as soon as it is here; none of a call that failed without."""

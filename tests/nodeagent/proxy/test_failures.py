@@ -4,6 +4,7 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from unittest.mock import Mock
 
 import grpc
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from nodeagent import tls
 from nodeagent.dial import Stream
 from nodeagent.http2 import Connection, encode_headers
-from nodeagent.proxy import machines, server
+from nodeagent.proxy import machines, server, upstream
 from tests.nodeagent.fakenode import maintenance_identity
 from tests.nodeagent.proxy.lab import Lab, at, impersonator, lab
 from tests.nodeagent.proxy.node import DEBUG, FRAME, MACHINE, Node, node
@@ -134,6 +135,37 @@ async def test_a_machine_that_floods(proxied: tuple[Lab, Node], what: str) -> No
     assert code is grpc.StatusCode.UNAVAILABLE
     assert text.startswith("the connection to node m broke: HTTP/2: ")
     await machine.until(lambda: not machine.connections)
+
+
+def test_messages_that_do_not_end_take_no_more_than_their_room() -> None:
+    """Of calls whose machine begins long messages and never ends them, those end that hold much."""
+    held = upstream.Held(150_000, upstream.Held(1_000_000))
+    calls = [upstream.NodeCall(Mock(message_limit=1_000_000), upstream.raw("/a.B/C"), held) for _ in range(3)]
+    for one in calls:
+        one._stream = Mock()
+    for one, size in zip(calls, (80_000, 1_000, 80_000), strict=True):
+        one.data(b"\0" + struct.pack(">I", 900_000) + bytes(size))
+    assert [one.over for one in calls] == [False, False, True]
+    assert calls[2].status is not None
+    assert calls[2].status.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    calls[2].close()
+    calls[1].data(bytes(50_000))
+    assert [one.over for one in calls[:2]] == [False, False]
+    for one in calls:
+        one.close()
+    assert held.bytes == 0
+
+
+async def test_what_no_machine_takes_takes_no_more_than_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "ROOM_OF_ONE", 1_000_000)
+    async with node(ONE) as machine, lab() as made:
+        made.node("m", machine.way, uuid=ONE)
+        one = call(made, "Swallow")
+        await one.write(bytes(3_000_000))
+        code, text = await failure(one)
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "fewer calls at once" in text
+        assert made.proxy._machines.held.bytes == 0
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

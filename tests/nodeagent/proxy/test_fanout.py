@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 
 from nodeagent.dial import Stream
+from nodeagent.proxy import fanout
 from talos.gen import common_pb2
 from talos.gen.machine import files_pb2, machine_pb2_grpc
 from tests.nodeagent.proxy.lab import Lab, at, lab
@@ -119,3 +120,13 @@ async def test_one_node_of_a_method_without_room_for_names() -> None:
         await call.write(b"x")
         assert await call.read() == b"x"
         call.cancel()
+
+
+async def test_answers_that_are_too_many_together_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanout, "MESSAGE_LIMIT", 100)
+    async with two_and_a_dead_one() as (made, _, _):
+        stub = machine_pb2_grpc.MachineServiceStub(made.channel)
+        with pytest.raises(grpc.aio.AioRpcError, match="call fewer at once") as refused:
+            await stub.Hostname(Empty(), metadata=at(*"abababababab", style="nodes"))
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert made.proxy._machines.held.bytes == 0
