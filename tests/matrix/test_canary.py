@@ -4,11 +4,13 @@ is searched for them. Only the few addresses whose purpose a secret is may answe
 import base64
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 import structlog
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.apps import apps
 from django.db import connection
 from django.test import Client
@@ -26,6 +28,7 @@ from apps.clusters.models import Cluster
 from apps.machines import actions as machines
 from apps.machines import agents
 from apps.machines.models import Link, Machine, MachineObservation
+from apps.proxies import signers, tokens
 from apps.tenants.ids import uuid7
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
@@ -88,6 +91,9 @@ def house(organisation: Organisation) -> House:
         unique = machines.issue_unique_token(link, "fingerprint")
         clusters.sync_template(actor, template([1], name="prod", patch="{machine: {env: {TOKEN: canary-patch-77aa}}}"))
         cluster = Cluster.objects.get()
+        _, kubernetes_token = tokens.issue(actor, user, cluster, "laptop", timedelta(hours=1))
+        signer = signers.private_key(signers.current())
+        signer_key = signer.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         bundle = new_secrets("1.6.0")
         store_secrets(cluster, bundle)
         agents.enrol(AgentHello("rack-7", "c" * 43, join.token, "1.0.0", (), (), "192.0.2.7"))
@@ -102,6 +108,8 @@ def house(organisation: Organisation) -> House:
         "service account's token": service_token,
         "client's key": certificate.key.decode().splitlines()[1],
         "key of the clients' authority": clients.key.decode().splitlines()[1],
+        "token for kubectl": kubernetes_token.rpartition(".")[2],
+        "key that signs tokens for kubectl": signer_key.splitlines()[1],
         "sign-in link": links.make_sign_in_link(user).rsplit("/", 1)[1],
         "join token": join.token,
         "node unique token": unique.token,
@@ -159,7 +167,11 @@ def test_no_error_repeats_the_credential_it_refuses(house: House, caplog: pytest
     caplog.set_level(logging.DEBUG)
     answers = []
     with structlog.testing.capture_logs() as events:
-        for secret in (house.secrets["API token"] + "x", house.secrets["join token"]):
+        for secret in (
+            house.secrets["API token"] + "x",
+            house.secrets["join token"],
+            house.secrets["token for kubectl"],
+        ):
             answers.append(APIClient().get("/api/v1/me", headers={"Authorization": f"Bearer {secret}"}))
         wrong = {"login": "nobody@example.com", "password": house.secrets["password"]}
         answers.append(Client().post("/accounts/login/", wrong))
@@ -167,7 +179,7 @@ def test_no_error_repeats_the_credential_it_refuses(house: House, caplog: pytest
         answers.append(Client().get(f"/accounts/link/{house.secrets['sign-in link']}"))
         body = {"secret": house.secrets["API token"], "name": [house.secrets["password"]], "role": "owner"}
         answers.append(house.client.post("/api/v1/organisations/acme/api-tokens", body))
-    assert [answer.status_code for answer in answers] == [401, 401, 200, 302, 410, 400]
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 200, 302, 410, 400]
     for answer in answers:
         assert house.shown_in(answer.content.decode()) == []
     assert house.shown_in(repr(events)) == []
