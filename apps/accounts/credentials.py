@@ -4,6 +4,7 @@ import hashlib
 from uuid import UUID
 
 from allauth.mfa.models import Authenticator
+from django.db.models import Q
 from django.utils import timezone
 
 from apps.accounts.models import AccessKey, ApiToken, User
@@ -37,10 +38,19 @@ def revoke_all_of(user: User, organisation_id: UUID) -> tuple[int, int]:
     return len(tokens), len(keys)
 
 
-def revoke_keys_of_session(session_key: str, organisation_id: UUID) -> list[AccessKey]:
-    """End what a browser session granted in the organisation in scope; open streams end with it."""
-    keys = list(AccessKey.objects.filter(session_key=session_key, revoked_at=None)) if session_key else []
-    AccessKey.objects.filter(id__in=[key.id for key in keys]).update(revoked_at=timezone.now())
+def revoke_all_of_session(session_key: str, organisation_id: UUID) -> int:
+    """End what a browser session let in, in the organisation in scope: access keys, and API tokens of `omni login` with
+    the keys that these got. Open streams end with them. How many there were."""
+    if not session_key:
+        return 0
+    now = timezone.now()
+    tokens = list(ApiToken.objects.filter(session_key=session_key, revoked_at=None))
+    granted = Q(session_key=session_key) | Q(api_token__in=tokens)
+    keys = list(AccessKey.objects.filter(granted, revoked_at=None))
+    ApiToken.objects.filter(id__in=[token.id for token in tokens]).update(revoked_at=now)
+    AccessKey.objects.filter(id__in=[key.id for key in keys]).update(revoked_at=now)
+    for token in tokens:
+        changed("api-token", token.id, organisation_id)
     for key in keys:
         changed("access-key", key.id, organisation_id)
-    return keys
+    return len(tokens) + len(keys)

@@ -137,7 +137,7 @@ def grant(actor: Actor, user: User, request_id: UUID, role: str, session_key: st
         raise ValidationError("this request is for another organisation")
     if role not in roles_for(request, actor.role or ROLES[0]):
         raise ValidationError(f"{role!r} cannot be granted: choose a role that you have and that was asked for")
-    request.organisation_id = actor.organisation_id
+    request.organisation_id, request.session_key = actor.organisation_id, session_key
     request.details = {**request.details, "role": role}
     make: Callable[..., AccessKey | str | None] = import_string(KINDS[request.kind])
     made = make(replace(actor, role=role, ceiling=role), user, request, session_key)

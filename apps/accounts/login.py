@@ -12,7 +12,7 @@ from apps.access.actor import Actor
 from apps.accounts import grants
 from apps.accounts.actions import create_api_token
 from apps.accounts.identity import Identity, actor_in
-from apps.accounts.models import GrantRequest, User
+from apps.accounts.models import ApiToken, GrantRequest, User
 from apps.audit.actions import record
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
@@ -61,11 +61,13 @@ def fetch_login(secret: str, request_id: str, source: str) -> Fetched | None:
         request = outcome.request
         if request is None or request.user is None or request.organisation_id is None:
             return Fetched(outcome.state)
-        actor = actor_in(Identity(request.user), request.organisation_id, request_id, source)
-        if actor is None:  # removed between the grant and this
+        granted_by = Identity(request.user, session=request.session_key or None)
+        actor = actor_in(granted_by, request.organisation_id, request_id, source)
+        if actor is None:  # removed, or the browser signed out from elsewhere, between the grant and this
             return Fetched(grants.REFUSED)
         with tenant_scope(actor.organisation_id):
             ends = timezone.now() + TOKEN_LIFE
             made = create_api_token(actor, request.user, request.details["name"], request.details["role"], ends)
+            ApiToken.objects.filter(id=made.row.id).update(session_key=request.session_key)
             slug = Organisation.objects.get(id=actor.organisation_id).slug
         return Fetched(grants.GRANTED, made.secret, slug)

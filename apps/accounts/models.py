@@ -88,6 +88,7 @@ class ApiToken(TenantModel):
     service_account = models.ForeignKey(ServiceAccount, on_delete=models.CASCADE, related_name="+", null=True)
     role = models.CharField(max_length=10, choices=ROLE_CHOICES)  # never above its holder's own role when used
     token_hash = models.BinaryField(max_length=32, unique=True)
+    session_key = models.CharField(max_length=40, default="")  # of the browser that let `omni login` in, and ends it
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
@@ -168,6 +169,7 @@ class GrantRequest(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", null=True)  # who decided
     organisation_id = models.UUIDField(null=True)  # for which
     granted = models.BooleanField(null=True)
+    session_key = models.CharField(max_length=40, default="")  # of the browser that granted it
     used_at = models.DateTimeField(null=True)  # the outcome was fetched, once
     outcome = models.JSONField(default=dict)  # what its asker is given, e.g. the id of an access key
 

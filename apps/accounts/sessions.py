@@ -1,7 +1,7 @@
 """The browsers that a person is signed in with, and what ends with them.
 
-A session that is ended from elsewhere, and a new password, end the access keys that it granted, and with them open
-streams. Who signs out by themselves leaves their terminal's keys as they are.
+A session that is ended from elsewhere, and a new password, end the access keys and logins of `omni` that it granted, and
+with them open streams. Who signs out by themselves leaves their terminal's keys as they are.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
-from apps.accounts.credentials import revoke_keys_of_session
+from apps.accounts.credentials import revoke_all_of_session
 from apps.accounts.identity import Place, places, source_of
-from apps.accounts.models import AccessKey, BrowserSession, User
+from apps.accounts.models import AccessKey, ApiToken, BrowserSession, GrantRequest, User
 from apps.accounts.people import record_own
 from apps.tenants.scope import tenant_scope
 
@@ -92,6 +92,8 @@ def _release(sender: Any, request: HttpRequest, user: User | None, **_: Any) -> 
     for place in places(user):
         with tenant_scope(place.organisation_id):
             AccessKey.objects.filter(session_key=session_key).update(session_key="")
+            ApiToken.objects.filter(session_key=session_key).update(session_key="")
+    GrantRequest.objects.filter(session_key=session_key).update(session_key="")
 
 
 @receiver([password_changed, password_set], dispatch_uid="new password")
@@ -145,12 +147,12 @@ def _end_and_record(user: User, rows: "QuerySet[BrowserSession]", request_id: st
 
 
 def _end(user: User, rows: "QuerySet[BrowserSession]") -> int:
-    """End sessions; how many access keys ended with them."""
+    """End sessions; how many access keys and API tokens ended with them."""
     keys: Iterable[str] = list(rows.values_list("session_key", flat=True))
     ended = 0
     for place in places(user):
         with tenant_scope(place.organisation_id):
-            ended += sum(len(revoke_keys_of_session(key, place.organisation_id)) for key in keys)
+            ended += sum(revoke_all_of_session(key, place.organisation_id) for key in keys)
     Session.objects.filter(session_key__in=keys).delete()
     BrowserSession.objects.filter(session_key__in=keys).delete()
     return ended

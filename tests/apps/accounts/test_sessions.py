@@ -12,11 +12,14 @@ from rest_framework.test import APIClient
 from apps.access.actor import Actor
 from apps.accounts import sessions
 from apps.accounts.actions import revoke_credentials
+from apps.accounts.identity import from_key, from_token
+from apps.accounts.login import ask_login, fetch_login
 from apps.accounts.models import AccessKey, ApiToken, Membership, User
 from apps.audit.models import AuditRecord
 from apps.reconcile import outbox
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
+from tests.apps.proxies.conftest import make_cluster
 
 PASSWORD = "correct horse battery"
 REST = "/api/v1/me/sessions"
@@ -93,6 +96,51 @@ def test_ending_a_session_ends_what_it_granted_everywhere(
     for place in (organisation, other_organisation):
         with tenant_scope(place.id):
             assert AuditRecord.objects.get(verb="account.session-end").details["keys"] == 2
+
+
+def logged_in(browser: Client) -> str:
+    """The API token of an `omni login` that a browser granted for `acme`."""
+    request, secret = ask_login("laptop", "192.0.2.9")
+    browser.post(f"/grant/{request.id}", {"answer": "grant", "organisation": "acme", "role": "operator"})
+    fetched = fetch_login(secret, "r", "192.0.2.9")
+    assert fetched is not None
+    assert fetched.token
+    return fetched.token
+
+
+def test_ending_a_session_ends_its_logins_and_their_keys(user: User, organisation: Organisation) -> None:
+    make_cluster(organisation)
+    here, elsewhere = signed_in(user), signed_in(user)
+    kept, gone = logged_in(here), logged_in(elsewhere)
+    terminal = APIClient()
+    terminal.credentials(HTTP_AUTHORIZATION=f"Bearer {gone}")
+    answer = terminal.post("/api/v1/organisations/acme/clusters/prod/kubernetes-token")
+    key = answer.data["access_key"].replace("-", "")
+    assert from_key(key) is not None
+    assert sessions.end_session(user, sessions.public_id(elsewhere.session.session_key or ""))
+    assert from_token(gone) is None
+    assert from_key(key) is None
+    assert from_token(kept) is not None
+
+
+def test_who_signs_out_keeps_the_logins(user: User, organisation: Organisation) -> None:
+    client = signed_in(user)
+    token = logged_in(client)
+    session_key = client.session.session_key or ""
+    client.post("/accounts/logout/")
+    assert from_token(token) is not None
+    with tenant_scope(organisation.id):
+        assert not ApiToken.objects.filter(session_key=session_key).exists()
+
+
+def test_no_login_of_a_session_that_was_ended_meanwhile(user: User, organisation: Organisation) -> None:
+    client = signed_in(user)
+    request, secret = ask_login("laptop", "192.0.2.9")
+    client.post(f"/grant/{request.id}", {"answer": "grant", "organisation": "acme", "role": "operator"})
+    sessions.end_others(user, "")
+    fetched = fetch_login(secret, "r", "192.0.2.9")
+    assert fetched is not None
+    assert (fetched.state, fetched.token) == ("refused", None)
 
 
 def test_nobody_ends_anothers_session(user: User, member: Callable[..., User]) -> None:
