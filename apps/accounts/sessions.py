@@ -1,7 +1,7 @@
 """The browsers that a person is signed in with, and what ends with them.
 
-A session that is ended from elsewhere, and a new password, end the access keys and logins of `omni` that it granted, and
-with them open streams. Who signs out by themselves leaves their terminal's keys as they are.
+A session that is ended from elsewhere, and a new password, end the access keys and logins of `omni` that it granted,
+and with them open streams. Who signs out by themselves leaves their terminal's keys as they are.
 """
 
 import hashlib
