@@ -55,7 +55,7 @@ def omni(
         secret = create_api_token(acting, user, "cli", "owner").secret
     monkeypatch.setenv("OMNI_CONFIG", str(tmp_path / "config.json"))
     context.save(context.Contexts("default", {"default": context.Context(URL, "acme", secret)}))
-    monkeypatch.setattr(context, "Api", InProcess)
+    monkeypatch.setattr("omni.cli.api.Api", InProcess)
 
     def run(*words: str) -> Result:
         with capture_logs():
