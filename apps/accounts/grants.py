@@ -17,6 +17,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Count
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -24,6 +25,7 @@ from apps.access.actor import ROLES, Actor
 from apps.access.check import check
 from apps.accounts.credentials import token_hash
 from apps.accounts.models import AccessKey, GrantRequest, User
+from nodeagent.siderolink.turns import origin
 
 LIFETIME = timedelta(minutes=5)
 """How long a request waits for a person."""
@@ -32,7 +34,7 @@ KEPT = timedelta(days=1)
 """How long after its end a request still says on its page what became of it."""
 
 ASKED_A_MINUTE = 30
-"""Requests of one address in a minute; more are refused."""
+"""Requests of one address, or network of IPv6, in a minute; more are refused."""
 
 WAITING, GRANTED, USED, REFUSED, EXPIRED = "waiting", "granted", "used", "refused", "expired"
 
@@ -88,8 +90,9 @@ def ask(
 
 def check_pace(source: str) -> None:
     """Raise `TooMany` when an address asks too often."""
-    lately = GrantRequest.objects.filter(source=source, created_at__gt=timezone.now() - timedelta(minutes=1))
-    if lately.count() >= ASKED_A_MINUTE:
+    lately = GrantRequest.objects.filter(created_at__gt=timezone.now() - timedelta(minutes=1))
+    sources = lately.values_list("source").annotate(Count("id"))
+    if sum(count for other, count in sources if origin(other) == origin(source)) >= ASKED_A_MINUTE:
         raise TooMany(f"{source} asked {ASKED_A_MINUTE} times within a minute; wait a minute and try again")
 
 

@@ -166,6 +166,15 @@ def test_one_address_asks_as_often_as_people_do(organisation: Organisation) -> N
     key()
 
 
+def test_a_network_of_ipv6_is_one_address(organisation: Organisation) -> None:
+    """Whoever has an address has a whole network of them."""
+    for number in range(grants.ASKED_A_MINUTE):
+        grants.ask(GrantRequest.LOGIN, {}, f"2001:db8::{number:x}")
+    with pytest.raises(grants.TooMany, match="wait a minute"):
+        grants.ask(GrantRequest.LOGIN, {}, "2001:db8::ffff")
+    grants.ask(GrantRequest.LOGIN, {}, "2001:db8:0:1::1")
+
+
 def test_with_several_organisations_one_is_chosen(
     browser: Client, other_organisation: Organisation, organisation: Organisation
 ) -> None:
