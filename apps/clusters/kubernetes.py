@@ -18,6 +18,9 @@ API_SERVER_PORT = 6443
 TIMEOUT = 15.0
 PAGE = 500  # nodes a list answers at once
 
+LARGEST = 32 * 1024 * 1024
+"""Bytes of an answer that is read: a cluster's own API may be anybody's program."""
+
 
 class KubernetesError(RuntimeError):
     """The API did not do what was asked; the text says what it answered."""
@@ -133,8 +136,15 @@ async def _call(
     headers = [("Host", "kubernetes"), ("Accept", "application/json"), ("User-Agent", "omni")]
     if body is not None:
         headers += [("Content-Type", content_type), ("Content-Length", str(len(body)))]
-    answer = await pool.request(method, f"https://kubernetes{path}", headers=headers, content=body)
-    return answer.status, answer.content
+    content = bytearray()
+    async with pool.stream(method, f"https://kubernetes{path}", headers=headers, content=body) as answer:
+        async for part in answer.aiter_stream():
+            content += part
+            if len(content) > LARGEST:
+                raise KubernetesError(
+                    f"{method} {path.partition('?')[0]} was answered with more than {LARGEST:,} bytes"
+                )
+        return answer.status, bytes(content)
 
 
 def _pool(control_plane: ControlPlane) -> httpcore.AsyncConnectionPool:

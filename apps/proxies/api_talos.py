@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from apps.accounts.authority import DEFAULT_LIFETIME, LONGEST, SHORTEST
 from apps.api.base import TenantRequest, TenantViewSet
 from apps.api.me import caller
+from apps.clusters import queries as clusters
 from apps.clusters.models import Cluster
 from apps.proxies import talosconfigs
 
@@ -61,7 +62,8 @@ class TalosconfigViewSet(TenantViewSet):
         given = TalosconfigWishSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         wish, identity = given.validated_data, caller(request)
-        cluster = Cluster.objects.filter(name=wish["cluster"]).first() if wish["cluster"] else None
+        named = Cluster.objects.filter(name=wish["cluster"])
+        cluster = clusters.visible(request.actor, named).first() if wish["cluster"] else None
         if wish["cluster"] and cluster is None:
             raise NotFound(f"there is no cluster {wish['cluster']!r} here")
         session = "" if identity.token else request.session.session_key or ""

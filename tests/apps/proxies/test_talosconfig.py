@@ -123,7 +123,9 @@ def test_a_cluster_that_policies_hide_is_not_there(api: Callable[..., APIClient]
         Policy.new(
             name="shut", spec={"subjects": ["role:reader"], "effect": "limit", "role": "none", "clusters": ["prod"]}
         )
-    assert client.post(f"{ACME}/talosconfig", {"cluster": "prod"}).status_code == 404
+    hidden, absent = (client.post(f"{ACME}/talosconfig", {"cluster": name}) for name in ("prod", "none"))
+    assert hidden.status_code == absent.status_code == 404
+    assert hidden.data["detail"] == absent.data["detail"].replace("none", "prod")
 
 
 def test_keys_are_one_s_own_or_an_admin_s_to_end(api: Callable[..., APIClient]) -> None:
