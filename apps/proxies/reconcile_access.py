@@ -41,6 +41,13 @@ class Facts:
     wanted: dict[str, str] = field(default_factory=dict)  # account -> role, of those that shall be
     known: dict[str, str] = field(default_factory=dict)  # account -> role, as it was made
     looked_at: datetime | None = None
+    answers_since: datetime | None = None  # its API, as far as is known; before that it may have lost what it knew
+
+    def fresh(self, now: datetime) -> bool:
+        """It was looked at a moment ago, and its API was there all the time."""
+        if self.looked_at is None or now - self.looked_at >= timedelta(seconds=AT_REST):
+            return False
+        return self.answers_since is None or self.looked_at >= self.answers_since
 
     @property
     def ended(self) -> list[str]:
@@ -61,7 +68,7 @@ def reconcile_access(organisation_id: UUID, object_id: UUID) -> Outcome:
         return Outcome()
     rest = WATCHFUL if facts.accounts else AT_REST
     now = timezone.now()
-    if facts.settled and facts.looked_at and now - facts.looked_at < timedelta(seconds=AT_REST):
+    if facts.settled and facts.fresh(now):
         return Outcome(again_in=rest)
     if not facts.api_ready or not facts.control_planes:
         _store(facts, _waiting(facts, "it does not answer now"))
@@ -93,7 +100,13 @@ def _facts(cluster_id: UUID) -> Facts | None:
         wanted={name: role for name, (_, role) in roles.items() if role},
         known={name: row.cluster_role for name, (row, _) in roles.items()},
         looked_at=access.looked_at if access else None,
+        answers_since=_answers_since(status),
     )
+
+
+def _answers_since(status: ClusterStatus | None) -> datetime | None:
+    stamps = [item["since"] for item in status.conditions if item["name"] == "kubernetes"] if status else []
+    return datetime.fromisoformat(stamps[0]) if stamps else None
 
 
 def control_planes_of(cluster: Cluster) -> tuple[ControlPlane, ...]:

@@ -92,6 +92,19 @@ def test_groups_are_put_into_a_ready_cluster(place: Place) -> None:
     assert place.api.roles() == GROUPS
 
 
+def test_an_api_that_came_back_is_looked_at(place: Place) -> None:
+    place.reconcile()
+    place.api.bindings.clear()  # it was made anew from an older copy
+    back = {"name": "kubernetes", "state": "ok", "message": "", "since": timezone.now().isoformat()}
+    with tenant_scope(place.organisation.id):
+        ClusterStatus.objects.update(conditions=[back])
+    place.reconcile()
+    assert place.api.roles() == GROUPS
+    asked = len(place.api.calls)
+    place.reconcile()
+    assert len(place.api.calls) == asked
+
+
 def test_not_before_the_api_is_ready(place: Place) -> None:
     with tenant_scope(place.organisation.id):
         ClusterStatus.objects.update(kubernetes_api_ready=False)
