@@ -206,7 +206,7 @@ async def test_a_registry_that_fails(start: Start, registry: Registry, monkeypat
 
 def refused(asked: auth_pb2.RegisterPublicKeyRequest) -> str:
     with pytest.raises(KeyRefused) as raised:
-        read_key(asked, NOW)
+        read_key(asked, datetime.now(UTC))
     return f"{raised.value.code}: {raised.value}"
 
 
