@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -16,6 +17,7 @@ from apps.clusters import credentials, queries, store, templates, ways
 from apps.clusters.models import Cluster, ClusterMachine
 from apps.clusters.templates import Review
 from apps.machines import queries as machine_queries
+from apps.machines.actions import write_machine_class
 from apps.machines.models import Machine, MachineClass
 from apps.reconcile.outbox import changed, hint
 from talos import kubeconfig, pki, talosconfig
@@ -79,8 +81,12 @@ def _touched(changes: list[Change]) -> Iterator[Machine]:
     yield from rows.filter(Q(uuid__in=uuids) | held)
     allocations = [change.new.spec.get("machine_allocation") for change in sets if change.new]
     names = {allocation["name"] for allocation in allocations if allocation}
-    selectors = [text for row in MachineClass.objects.filter(name__in=names) for text in row.match_labels]
-    for machine in rows.filter(cluster_machine=None) if selectors else ():
+    yield from _free([text for row in MachineClass.objects.filter(name__in=names) for text in row.match_labels])
+
+
+def _free(selectors: list[str]) -> Iterator[Machine]:
+    """The machines in no cluster that a class of these selectors may give."""
+    for machine in machine_queries.listed().filter(cluster_machine=None) if selectors else ():
         if matches_any(selectors, machine_queries.labels_of(machine)):
             yield machine
 
@@ -137,10 +143,18 @@ def destroy_cluster(actor: Actor, cluster: Cluster) -> None:
         cluster.refresh_from_db()
 
 
-def class_changed(row: MachineClass) -> None:
-    """Clusters that take machines by this class have a look."""
-    for cluster in Cluster.objects.filter(machine_sets__machine_class=row.name).distinct():
+def write_class(actor: Actor, name: str, selectors: list[str]) -> MachineClass:
+    """Create or replace a machine class. Of one that sets take machines by, that is a change of their clusters and of
+    the machines that it may give then. Raises `Denied`, `ValidationError`."""
+    used = list(Cluster.objects.filter(machine_sets__machine_class=name).distinct())
+    with transaction.atomic():
+        row = write_machine_class(actor, name, selectors, {})
+        if used and actor.rules:
+            for touched in (*used, *_free(selectors)):
+                check(actor, "template.sync", touched)
+    for cluster in used:
         hint("cluster", cluster.id, cluster.organisation_id)
+    return row
 
 
 def check_class_unused(row: MachineClass) -> None:

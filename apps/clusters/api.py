@@ -464,8 +464,7 @@ class MachineClassViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Tena
         if name is None and MachineClass.objects.filter(name=wanted).exists():
             raise ValidationError({"name": f"There is a machine class {wanted} already; change it with PUT."})
         selectors = given.validated_data["match_labels"]
-        row = machine_actions.write_machine_class(request.actor, wanted, selectors, {})
-        actions.class_changed(row)
+        row = actions.write_class(request.actor, wanted, selectors)
         return MachineClassSerializer(row).data
 
     def destroy(self, request: TenantRequest, slug: str, name: str) -> Response:

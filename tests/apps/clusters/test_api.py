@@ -8,8 +8,10 @@ import pytest
 import yaml
 from rest_framework.test import APIClient
 
+from apps.access.models import Policy
 from apps.audit.models import AuditRecord
 from apps.clusters.models import Cluster
+from apps.machines.models import Machine
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
 from tests.apps.clusters.templates import template
@@ -217,3 +219,21 @@ def test_machine_classes(api: Api, world: World) -> None:
     assert used.status_code == 400
     assert "lab-workers" in used.json()["detail"]
     assert api("reader").get(f"{ACME}/machine-classes").json()["items"][0]["name"] == "big"
+
+
+@pytest.mark.parametrize("on", [{"machine_labels": "zone = vault"}, {"clusters": ["lab"]}])
+def test_a_class_in_use_gives_nobody_what_a_policy_keeps_from_them(api: Api, world: World, on: dict[str, Any]) -> None:
+    """A class that was harmless when the cluster was synced, and is changed afterwards."""
+    client = api("operator")
+    world.join(1)
+    world.join(2)
+    with tenant_scope(world.organisation.id):
+        Machine.objects.filter(uuid=uuid_of(2)).update(labels={"zone": "vault"})
+    client.post(f"{ACME}/machine-classes", {"name": "big", "match_labels": ["zone = open"]})
+    sync(client, template([1], workers_text="machineClass: {name: big, size: 1}"))
+    with tenant_scope(world.organisation.id):
+        Policy.new(name="vault", spec={"subjects": ["role:operator"], "effect": "limit", "role": "reader", **on})
+    refused = client.put(f"{ACME}/machine-classes/big", {"match_labels": ["zone = vault"]})
+    assert refused.status_code == 403, refused.content
+    assert client.get(f"{ACME}/machine-classes/big").json()["match_labels"] == ["zone = open"]
+    assert api("admin").put(f"{ACME}/machine-classes/big", {"match_labels": ["zone = vault"]}).status_code == 200
