@@ -21,11 +21,10 @@ class Need:
 
 
 _READ = Need(READER, roles.READER)
-_READ_DEEP = Need(OPERATOR, roles.ADMIN)  # file contents and packets may hold secrets
 _WORK = Need(OPERATOR, roles.OPERATOR, changes=True)
 _WORK_DEEP = Need(OPERATOR, roles.ADMIN, changes=True)
 _RULE = Need(ADMIN, roles.ADMIN, changes=True)
-_SECRET = Need(ADMIN, roles.ADMIN)  # gives out credentials
+_SECRET = Need(ADMIN, roles.ADMIN)  # gives out credentials, or any file: one holds the keys of all authorities
 
 _MACHINE: dict[Need, tuple[str, ...]] = {
     _READ: (
@@ -35,7 +34,6 @@ _MACHINE: dict[Need, tuple[str, ...]] = {
     ),
     Need(OPERATOR, roles.READER): ("Dmesg",),  # a kernel begins with its command line, where the join token is
     Need(OPERATOR, roles.OPERATOR): ("PacketCapture", "EtcdSnapshot"),
-    _READ_DEEP: ("Read", "Copy"),
     _WORK: (
         "Reboot", "Shutdown", "Restart", "ServiceStart", "ServiceStop", "ServiceRestart", "EtcdAlarmDisarm",
         "EtcdDefragment", "ImagePull",
@@ -48,7 +46,7 @@ _MACHINE: dict[Need, tuple[str, ...]] = {
         "ApplyConfiguration", "Bootstrap", "Reset", "Rollback", "Upgrade", "EtcdLeaveCluster", "EtcdRecover",
         "EtcdRemoveMemberByID",
     ),
-    _SECRET: ("Kubeconfig", "GenerateClientConfiguration", "GenerateConfiguration"),
+    _SECRET: ("Read", "Copy", "Kubeconfig", "GenerateClientConfiguration", "GenerateConfiguration"),
 }  # fmt: skip
 
 METHODS: dict[str, Need] = {
