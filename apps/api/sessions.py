@@ -8,8 +8,9 @@ from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.access.policy import reaches
 from apps.accounts import sessions
-from apps.accounts.identity import new_request_id, source_of
+from apps.accounts.identity import new_request_id, places_of, source_of
 from apps.accounts.models import User
 from apps.api.me import SignedInView, caller
 
@@ -72,10 +73,18 @@ class OtherSessionsView(SignedInView):
 
 
 def _person(request: Request) -> User:
-    user = caller(request).user
-    if user is None:
+    """Raises `PermissionDenied` for a program's token that is less than its person.
+
+    Sessions are of all their organisations. A login of `omni` is the person's own, whatever role they gave it.
+    """
+    identity = caller(request)
+    if identity.user is None:
         raise PermissionDenied("a service account is signed in nowhere; ask as a person")
-    return user
+    token = identity.token
+    whole = token is None or token.session_key or any(reaches(token.role, one.role) for one in places_of(identity))
+    if not whole:
+        raise PermissionDenied("this API token may do less than you may; ask with one of your whole role, or a browser")
+    return identity.user
 
 
 def _current(request: Request) -> str:

@@ -199,6 +199,15 @@ def test_over_rest(user: User, organisation: Organisation, api: Callable[..., AP
     assert token.get("/api/v1/me").status_code == 401
 
 
+def test_a_token_that_is_less_than_its_person_ends_nothing(user: User, api: Callable[..., APIClient]) -> None:
+    """Sessions are of all their organisations."""
+    browser, token = signed_in(user), api("reader", user=user)
+    assert token.get(REST).status_code == 403
+    assert token.post(f"{REST}/end-others").status_code == 403
+    assert browser.get("/api/v1/me").status_code == 200
+    assert api("owner", user=user).get(REST).status_code == 200
+
+
 def test_a_browser_is_no_token(user: User) -> None:
     client = APIClient()
     client.force_login(user)
