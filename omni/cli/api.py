@@ -49,7 +49,7 @@ class Api:
         try:
             response = self._client.request(method, path, **options)
         except httpx.ConnectError as error:
-            raise Away(f"{self.url} cannot be reached: {error}") from None
+            raise Away(f"{self.url} cannot be reached: {error}{_help(str(error))}") from None
         except httpx.HTTPError as error:
             raise Away(f"{self.url} did not answer: {error or type(error).__name__}") from None
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
@@ -114,6 +114,13 @@ class Api:
             cursor = page["next"]
             if not cursor:
                 return
+
+
+def _help(text: str) -> str:
+    """What to do about a failure that people can do something about."""
+    if "CERTIFICATE_VERIFY_FAILED" not in text:
+        return ""
+    return ". If the installation has an authority of its own, give its ca.crt (it is in the data folder): --ca FILE"
 
 
 def _given(query: dict[str, Any]) -> dict[str, Any]:
