@@ -1,5 +1,6 @@
 """Pages of service accounts: what acts by itself, and what each holds."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -102,31 +103,20 @@ def service_account_edit(request: PageRequest, name: str) -> HttpResponse:
 @page("service-account.write")
 def service_account_token(request: PageRequest, name: str) -> HttpResponse:
     """Make an API token that acts for it, and show it once."""
-    row = _account(name)
-    if request.method != "POST":
-        return redirect("service-account", request.organisation.slug, name)
-    called, role = request.POST.get("name", "").strip(), request.POST.get("role", "")
+    row, called, role = _account(name), request.POST.get("name", "").strip(), request.POST.get("role", "")
 
     def make() -> str:
         ends = expiry(request.POST.get("days", ""))
         return accounts.create_token(request.actor, row, called, role, ends).secret
 
-    try:
-        text = made_once(request, make)
-    except ValidationError as error:
-        messages.error(request, " ".join(error.messages))
-        return redirect("service-account", request.organisation.slug, name)
     sentence = "It is shown this once. We keep only a hash. Lost it? Make another and revoke this one."
-    return _detail(request, _account(name), Secret(f"API token {called} of {name}", text, sentence))
+    return _shown_once(request, name, f"API token {called} of {name}", sentence, make)
 
 
 @page("service-account.write")
 def service_account_key(request: PageRequest, name: str) -> HttpResponse:
     """Make a key with which talosctl acts as it, and show it once: only its public half is kept."""
-    row = _account(name)
-    if request.method != "POST":
-        return redirect("service-account", request.organisation.slug, name)
-    called, role = request.POST.get("name", "").strip(), request.POST.get("role", "")
+    row, called, role = _account(name), request.POST.get("name", "").strip(), request.POST.get("role", "")
 
     def make() -> str:
         ends = expiry(request.POST.get("days", ""))
@@ -137,13 +127,20 @@ def service_account_key(request: PageRequest, name: str) -> HttpResponse:
         add_signing_key(request.actor, row, key.public.armored, role=role, name=called)
         return key_text(name, key)
 
+    sentence = "Give it to talosctl as SIDERO_SERVICE_ACCOUNT_KEY. It is shown this once; we keep only its public half."
+    return _shown_once(request, name, f"Key {called} of {name}", sentence, make)
+
+
+def _shown_once(request: PageRequest, name: str, title: str, sentence: str, make: Callable[[], str]) -> HttpResponse:
+    """The account's page with a credential that is made by this, or with why it was not."""
+    if request.method != "POST":
+        return redirect("service-account", request.organisation.slug, name)
     try:
         text = made_once(request, make)
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
         return redirect("service-account", request.organisation.slug, name)
-    sentence = "Give it to talosctl as SIDERO_SERVICE_ACCOUNT_KEY. It is shown this once; we keep only its public half."
-    return _detail(request, _account(name), Secret(f"Key {called} of {name}", text, sentence))
+    return _detail(request, _account(name), Secret(title, text, sentence))
 
 
 @page("service-account.write")
