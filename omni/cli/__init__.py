@@ -87,6 +87,7 @@ def main() -> None:
     \b
     Start one on this machine:   omni serve --data ./data
     Sign in from this machine:   omni login --data ./data
+    Sign in from elsewhere:      omni login https://omni.example.com
     A link for the browser:      omni admin signin-link --data ./data
     Let machines in:             omni jointokens create rack-7
                                  omni jointokens kernel-args rack-7
@@ -94,5 +95,7 @@ def main() -> None:
     See what needs you:          omni status
     Make a cluster of them:      omni cluster template sync -f prod.yaml --wait
     See how it is:               omni cluster status prod
+    Use kubectl, as yourself:    omni kubeconfig --cluster prod --merge
+    Use talosctl, as yourself:   omni talosconfig --cluster prod --merge
     """
     child.die_with_parent()
