@@ -12,6 +12,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from nodeagent.ending import end
 from nodeagent.simulator import resources
 from nodeagent.simulator.apid import Apid
 from nodeagent.simulator.configuration import Configuration
@@ -213,9 +214,7 @@ class Boot:
         finally:
             self._end.cancel()
             self._changed.set()
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end(self._tasks)
 
     # --- resources
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+from nodeagent.ending import end
 from nodeagent.wireguard.engine import Engine, Listener
 
 log = logging.getLogger(__name__)
@@ -72,9 +73,7 @@ class Port:
         for address in list(self._servers):
             self._servers.pop(address).close()
         await self.open_on_overlay(None)
-        connections = list(self._connections)
-        self.drop_connections()
-        await asyncio.gather(*connections, return_exceptions=True)
+        await end(self._connections.keys() - {asyncio.current_task()})
 
 
 class Ports:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from nodeagent.ending import end
 from nodeagent.simulator import events, kmsg
 from nodeagent.simulator.link import backoff
 from nodeagent.simulator.unarygrpc import PlainStream, UnaryChannel
@@ -51,5 +52,4 @@ async def _follow(boot: Boot, target: Callable[[], Target | None], work: Callabl
         try:
             await boot.until(lambda present=present: target() != present)  # type: ignore[misc]
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end([task])

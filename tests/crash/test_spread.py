@@ -112,7 +112,7 @@ async def make_clusters(user: User, spread: Spread, front: Front, record: Record
             rows = api.list("machines")
             return sum(bool(row["reachable"] and row["stage"] == "maintenance") for row in rows) == len(uuids)
 
-        await user.until(joined, lambda: [(row["uuid"], row["stage"], row["error"]) for row in api.list("machines")])
+        await user.until(joined, lambda: [(row["uuid"], row["state"]) for row in api.list("machines")])
         assert {gateway for gateway, _, _ in (await spread.links()).values()} == set(GATEWAYS)
 
         deaths.begun = True

@@ -36,7 +36,7 @@ T = TypeVar("T")
 HOST = "127.0.0.1"
 GATEWAY = "gateway under test"
 FAST = replace(Timings().scaled(0.02), reboot=0.05)
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def free_port(kind: socket.SocketKind) -> int:
