@@ -48,6 +48,7 @@ INSTALLED_APPS = [
     "apps.machines",
     "apps.clusters",
     "apps.proxies",
+    "apps.mesh",
     "apps.gateways",
     "apps.api",
     "apps.dashboard",
