@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from nodeagent.ending import end
 from nodeagent.wireguard.engine import Engine
 from talos import semver
 from talos.gen.sidero import link_pb2, link_pb2_grpc
@@ -43,8 +43,7 @@ class Relay:
         self._task = boot.spawn(self._run(), "tunnel")
 
     async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end([self._task])
         self._engine.detach(self.tag, self._emit)
 
     def _emit(self, packet: bytes) -> None:
@@ -88,8 +87,7 @@ class Relay:
                 self._engine.feed(self.tag, packet.Data)
         finally:
             sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError, grpc.RpcError, asyncio.InvalidStateError):
-                await sender
+            await asyncio.gather(sender, return_exceptions=True)
             stream.cancel()
 
 
