@@ -7,6 +7,8 @@ require (
 	github.com/cosi-project/runtime v1.16.3
 	github.com/google/uuid v1.6.0
 	github.com/siderolabs/crypto v0.6.5
+	github.com/siderolabs/discovery-api v0.1.8
+	github.com/siderolabs/discovery-client v0.1.15
 	github.com/siderolabs/go-api-signature v0.3.13
 	github.com/siderolabs/siderolink v0.3.16
 	github.com/siderolabs/talos/pkg/machinery v1.14.1
