@@ -1,7 +1,7 @@
 """What nodes tell each other, in plain: a node's description and its endpoints, to and from their protobuf bytes.
 
-Writing gives the very bytes that Talos writes. Reading takes what can be used: an address or a network that is none is left
-out, as Talos does.
+Writing gives the very bytes that Talos writes. Reading takes what can be used: an address or a network that is none is
+left out, as Talos does.
 """
 
 from __future__ import annotations

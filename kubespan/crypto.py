@@ -1,13 +1,14 @@
 """How nodes of a cluster hide from the discovery service what they tell each other.
 
-The cluster's secret is an AES-256 key, used as it is. A description is sealed with GCM: 12 bytes of nonce, ciphertext, 16
-bytes of tag, nothing authenticated beside it. An endpoint is one or two blocks of ECB, so that the service can tell equal
-ones: a byte of length, the protobuf message, zeros up to the end of the block.
+The cluster's secret is an AES-256 key, used as it is. A description is sealed with GCM: 12 bytes of nonce, ciphertext,
+16 bytes of tag, nothing authenticated beside it. An endpoint is one or two blocks of ECB, so that the service can tell
+equal ones: a byte of length, the protobuf message, zeros up to the end of the block.
 """
 
 import base64
 import binascii
 import os
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -24,9 +25,15 @@ BLOCK = 16
 MAX_ENDPOINT = 32
 """The longest endpoint that a discovery service takes, in bytes; that of an IPv6 address has as many."""
 
+OPENED = 4096
+"""Descriptions, and as many endpoints, that a key remembers."""
+
 
 class ClusterKey:
-    """A cluster's secret as the key of what its nodes publish."""
+    """A cluster's secret as the key of what its nodes publish.
+
+    It remembers what it opened, so that many clients with one key share what they read.
+    """
 
     def __init__(self, secret: bytes) -> None:
         """Raises ValueError unless the secret has 32 bytes."""
@@ -34,6 +41,8 @@ class ClusterKey:
             raise ValueError(f"a cluster's secret has {SECRET_SIZE} bytes, this one has {len(secret)}")
         self._gcm = AESGCM(secret)
         self._ecb = Cipher(AES256(secret), ECB())  # noqa: S305 - the protocol's choice
+        self._opened = lru_cache(OPENED)(self._open)
+        self._endpoints = lru_cache(OPENED)(self._open_endpoint)
 
     def seal(self, affiliate: Affiliate, nonce: bytes | None = None) -> bytes:
         """A description as the service stores it; a nonce must never serve two of them."""
@@ -42,6 +51,9 @@ class ClusterKey:
 
     def open(self, data: bytes) -> Affiliate:
         """The description in what a service relayed. Raises Unreadable."""
+        return self._opened(data)
+
+    def _open(self, data: bytes) -> Affiliate:
         if len(data) < NONCE_SIZE + TAG_SIZE:
             raise Unreadable(f"the data of an affiliate has {len(data)} bytes, fewer than an empty one")
         try:
@@ -60,6 +72,9 @@ class ClusterKey:
 
     def open_endpoint(self, data: bytes) -> Endpoint:
         """The endpoint in what a service relayed. Raises Unreadable."""
+        return self._endpoints(data)
+
+    def _open_endpoint(self, data: bytes) -> Endpoint:
         if not data or len(data) % BLOCK or len(data) > MAX_ENDPOINT:
             raise Unreadable(f"an endpoint has {len(data)} bytes, neither one block nor two")
         cipher = self._ecb.decryptor()

@@ -1,7 +1,7 @@
 """Node ids: 32 random bytes as base62 text, 43 to 52 letters and digits.
 
-The bytes are one big number, read from its low end. A digit stands for 6 bits, except that 62 and 63 are no digits: where
-bits 1 to 4 are all set, a digit stands for 5 bits. The last digit stands for as many bits as are left.
+The bytes are one big number, read from its low end. A digit stands for 6 bits, except that 62 and 63 are no digits:
+where bits 1 to 4 are all set, a digit stands for 5 bits. The last digit stands for as many bits as are left.
 """
 
 import secrets
