@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Mapping
 import grpc
 
 from nodeagent.simulator.calls import Call, Implementation, Refusal
-from nodeagent.simulator.store import Overrun, Store
+from nodeagent.simulator.store import Collection, Overrun, Store
 from talos.gen.cosi import resource_pb2, state_pb2
 from talos.resources import EventType, Metadata, Resource, encode, query, types
 from talos.resources.query import QueryError
 from talos.roles import ADMIN
 
 
-def _readable(call: Call, namespace: str, type_name: str) -> Store:
-    """The store, if the caller may read this type in it."""
+def _readable(call: Call, namespace: str, type_name: str) -> Collection:
+    """All of this type in the namespace, if the caller may read them."""
     kind = types.TYPES.get(type_name)
     store = call.boot.store
     if kind is None or store.get(types.RESOURCE_DEFINITION, type_name.lower()) is None:
@@ -24,7 +24,7 @@ def _readable(call: Call, namespace: str, type_name: str) -> Store:
         raise _denied(f'namespace "{namespace}" is not supported')
     if kind.sensitive and ADMIN not in call.roles:
         raise _denied("not authorized")
-    return store
+    return store.collection(kind, namespace)
 
 
 def _denied(details: str) -> Refusal:
@@ -32,9 +32,8 @@ def _denied(details: str) -> Refusal:
 
 
 async def get(call: Call, request: state_pb2.GetRequest) -> state_pb2.GetResponse:
-    store = _readable(call, request.namespace, request.type)
-    found = store.get(types.TYPES[request.type], request.id)
-    if found is None or found.metadata.namespace != request.namespace:
+    found = _readable(call, request.namespace, request.type).items.get(request.id)
+    if found is None:
         raise Refusal(
             grpc.StatusCode.NOT_FOUND, f"resource {request.type}({request.namespace}/{request.id}) doesn't exist"
         )
@@ -42,24 +41,25 @@ async def get(call: Call, request: state_pb2.GetRequest) -> state_pb2.GetRespons
 
 
 async def list_(call: Call, request: state_pb2.ListRequest) -> AsyncIterator[state_pb2.ListResponse]:
-    store = _readable(call, request.namespace, request.type)
-    for resource in _select(store, request.namespace, request.type, request.options):
+    for resource in _select(_readable(call, request.namespace, request.type), request.options):
         yield state_pb2.ListResponse(resource=encode(resource))
 
 
 async def watch(call: Call, request: state_pb2.WatchRequest) -> AsyncIterator[state_pb2.WatchResponse]:
-    store = _readable(call, request.namespace, request.type)
-    options, collection = request.options, store.collection(request.type)
+    collection = _readable(call, request.namespace, request.type)
+    store, options = call.boot.store, request.options
     by_id = request.HasField("id")
     if by_id and (options.bootstrap_contents or options.label_query):
         raise Refusal(grpc.StatusCode.UNIMPLEMENTED, "not supported for a watch of a single resource")
     if options.HasField("start_from_bookmark") and options.tail_events:
         raise Refusal(grpc.StatusCode.UNIMPLEMENTED, "a bookmark and tail events exclude each other")
 
+    contents = _select(collection, options) if options.bootstrap_contents else []
+    present = collection.items.get(request.id)
     position = collection.position
     if options.HasField("start_from_bookmark"):
         try:
-            position = store.position(request.type, options.start_from_bookmark)
+            position = store.position(collection, options.start_from_bookmark)
         except Overrun as overrun:
             raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, str(overrun)) from None
     yield state_pb2.WatchResponse()
@@ -69,7 +69,6 @@ async def watch(call: Call, request: state_pb2.WatchRequest) -> AsyncIterator[st
         elif options.tail_events:
             position -= min(options.tail_events, len(collection.history))
         elif by_id:
-            present = collection.items.get(request.id)
             yield _event(
                 store,
                 EventType.CREATED if present else EventType.DESTROYED,
@@ -77,7 +76,7 @@ async def watch(call: Call, request: state_pb2.WatchRequest) -> AsyncIterator[st
                 position,
             )
         elif options.bootstrap_contents:
-            for resource in _select(store, request.namespace, request.type, options):
+            for resource in contents:
                 yield _event(store, EventType.CREATED, resource, position)
             if request.api_version:
                 yield _event(store, EventType.BOOTSTRAPPED, _tombstone(request), position)
@@ -97,14 +96,9 @@ async def watch(call: Call, request: state_pb2.WatchRequest) -> AsyncIterator[st
             yield state_pb2.WatchResponse(event=[state_pb2.Event(event_type=state_pb2.ERRORED, error=str(overrun))])
 
 
-def _select(
-    store: Store, namespace: str, type_name: str, options: state_pb2.ListOptions | state_pb2.WatchOptions
-) -> list[Resource]:
-    return [
-        resource
-        for resource in store.list(type_name)
-        if resource.metadata.namespace == namespace and _matches(resource, options)
-    ]
+def _select(collection: Collection, options: state_pb2.ListOptions | state_pb2.WatchOptions) -> list[Resource]:
+    items = collection.items
+    return [items[id] for id in sorted(items) if _matches(items[id], options)]
 
 
 def _matches(resource: Resource, options: state_pb2.ListOptions | state_pb2.WatchOptions) -> bool:

@@ -31,7 +31,7 @@ def meminfo(boot: Boot) -> system_pb2.MemInfo:
 
 def links(boot: Boot) -> list[system_pb2.NetDev]:
     """Counters of each link that the machine has."""
-    names = sorted(link.id for link in boot.store.list(types.LINK_STATUS.name))
+    names = sorted(link.id for link in boot.store.list(types.LINK_STATUS))
     return figures.links(boot, names, programs.uptime(boot))
 
 

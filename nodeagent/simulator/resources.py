@@ -36,6 +36,7 @@ _SINCE: dict[ResourceType, tuple[int, int]] = {
 
 _NAMESPACES = {
     "cluster": "Cluster configuration and discovery resources.",
+    "cluster-raw": "Discovery resources as each registry reports them.",
     "config": "Talos node configuration.",
     "controlplane": "Kubernetes control plane resources.",
     "cri": "CRI Seccomp resources.",

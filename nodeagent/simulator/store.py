@@ -9,11 +9,12 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from talos.resources import EventType, Metadata, Resource, ResourceType, schema
+from talos.resources.types import TYPES
 
 HISTORY = 1024
 """Changes kept per type: how far back a bookmark may lie, and how far behind a watcher may fall."""
@@ -34,24 +35,50 @@ class Overrun(Exception):
 
 
 class Collection:
-    """All resources of one type, and its latest changes."""
+    """All resources of one type in one namespace, and its latest changes."""
 
-    def __init__(self) -> None:
-        self.items: dict[str, Resource] = {}
+    def __init__(self, kind: ResourceType, namespace: str) -> None:
+        self.kind, self.namespace = kind, namespace
+        self._items: dict[str, Resource] = {}
         self.history: deque[Change] = deque(maxlen=HISTORY)
         self.position = 0
         self._waiters: list[asyncio.Future[None]] = []
 
-    def append(self, event: EventType, resource: Resource, old: Resource | None = None) -> None:
-        self.position += 1
-        self.history.append(Change(self.position, event, resource, old))
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+    @property
+    def items(self) -> dict[str, Resource]:
+        """What there is now, by id."""
+        self._refresh()
+        return self._items
+
+    def put(self, id: str, spec: Any, owner: str = "", annotations: dict[str, str] | None = None) -> None:
+        """Create or update; an equal spec changes nothing. SpecError when it does not fit."""
+        spec = _completed(self.kind, spec)
+        old = self._items.get(id)
+        if old is not None and old.spec == spec:
+            return
+        now = time.time_ns()
+        if old is None:
+            metadata = Metadata(
+                self.namespace, self.kind.name, id, "1", "running", owner, now, now, annotations=annotations or {}
+            )
+        else:
+            metadata = replace(old.metadata, version=str(int(old.metadata.version) + 1), updated=now)
+        resource = Resource(metadata, spec)
+        self._items[id] = resource
+        self._append(EventType.UPDATED if old else EventType.CREATED, resource, old)
+
+    def remove(self, id: str) -> None:
+        resource = self._items.pop(id, None)
+        if resource is not None:
+            self._append(EventType.DESTROYED, resource)
+
+    def add(self, resource: Resource) -> None:
+        """Something that has always been there."""
+        self._items[resource.id] = resource
 
     async def after(self, position: int) -> Change:
         """The change that follows `position`, once there is one; Overrun when it is no longer kept."""
+        self._refresh()
         while position == self.position:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -60,23 +87,78 @@ class Collection:
             finally:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
+            self._refresh()
         if position < self.position - len(self.history):
             raise Overrun("buffer overrun: the watcher is too slow")
         return self.history[position - self.position]
 
+    def _append(self, event: EventType, resource: Resource, old: Resource | None = None) -> None:
+        self.position += 1
+        self.history.append(Change(self.position, event, resource, old))
+        self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _refresh(self) -> None:
+        """Find out what there is now."""
+
+
+Specs = Mapping[str, Any]
+"""Specs by resource id."""
+
+
+class Derived(Collection):
+    """Resources that follow from something else and are made only when somebody looks: of a thousand machines in a mesh
+    each has a thousand peers. Changes that nobody could see are no versions.
+    """
+
+    def __init__(self, kind: ResourceType, namespace: str, content: Callable[[], Specs]) -> None:
+        super().__init__(kind, namespace)
+        self._content = content
+        self._stale = True
+
+    def changed(self) -> None:
+        """What the content follows from has changed."""
+        self._stale = True
+        self._wake()
+
+    def _refresh(self) -> None:
+        if not self._stale:
+            return
+        self._stale = False
+        content = self._content()
+        for id in self._items.keys() - content.keys():
+            self.remove(id)
+        for id, spec in content.items():
+            self.put(id, spec)
+
 
 class Store:
-    """Resources by type and id. Each type has one namespace."""
+    """Resources by type, namespace and id. A type is in its own namespace unless another one is named."""
 
     def __init__(self, contents: Iterable[Resource] = ()) -> None:
         """`contents` are there from the start."""
-        self._collections: dict[str, Collection] = {}
+        self._collections: dict[tuple[str, str], Collection] = {}
         self._run = os.urandom(8)
         for resource in contents:
-            self.collection(resource.metadata.type).items[resource.id] = resource
+            self.collection(TYPES[resource.metadata.type], resource.metadata.namespace).add(resource)
 
-    def collection(self, type_name: str) -> Collection:
-        return self._collections.setdefault(type_name, Collection())
+    def collection(self, kind: ResourceType, namespace: str = "") -> Collection:
+        namespace = namespace or kind.namespace
+        key = (kind.name, namespace)
+        if key not in self._collections:
+            self._collections[key] = Collection(kind, namespace)
+        return self._collections[key]
+
+    def derive(self, kind: ResourceType, content: Callable[[], Specs], namespace: str = "") -> Derived:
+        """Have all resources of a type made by a function, which is called when somebody looks after a change."""
+        namespace = namespace or kind.namespace
+        collection = self._collections[kind.name, namespace] = Derived(kind, namespace, content)
+        return collection
 
     def put(
         self,
@@ -84,6 +166,7 @@ class Store:
         spec: Any,
         id: str = "",
         *,
+        namespace: str = "",
         owner: str = "",
         annotations: dict[str, str] | None = None,
     ) -> None:
@@ -91,45 +174,26 @@ class Store:
 
         `spec` has the shape of the YAML form; keys left out are empty. SpecError when it does not fit.
         """
-        id = id or kind.id
-        spec = _completed(kind, spec)
-        collection = self.collection(kind.name)
-        old = collection.items.get(id)
-        if old is not None and old.spec == spec:
-            return
-        now = time.time_ns()
-        if old is None:
-            metadata = Metadata(
-                kind.namespace, kind.name, id, "1", "running", owner, now, now, annotations=annotations or {}
-            )
-        else:
-            metadata = replace(old.metadata, version=str(int(old.metadata.version) + 1), updated=now)
-        resource = Resource(metadata, spec)
-        collection.items[id] = resource
-        collection.append(EventType.UPDATED if old else EventType.CREATED, resource, old)
+        self.collection(kind, namespace).put(id or kind.id, spec, owner, annotations)
 
-    def remove(self, kind: ResourceType, id: str = "") -> None:
+    def remove(self, kind: ResourceType, id: str = "", *, namespace: str = "") -> None:
         """Destroy; one that is not there is no error."""
-        collection = self.collection(kind.name)
-        resource = collection.items.pop(id or kind.id, None)
-        if resource is not None:
-            collection.append(EventType.DESTROYED, resource)
+        self.collection(kind, namespace).remove(id or kind.id)
 
-    def get(self, kind: ResourceType, id: str = "") -> Resource | None:
-        return self.collection(kind.name).items.get(id or kind.id)
+    def get(self, kind: ResourceType, id: str = "", *, namespace: str = "") -> Resource | None:
+        return self.collection(kind, namespace).items.get(id or kind.id)
 
-    def list(self, type_name: str) -> list[Resource]:
+    def list(self, kind: ResourceType, *, namespace: str = "") -> list[Resource]:
         """Ordered by id."""
-        items = self.collection(type_name).items
+        items = self.collection(kind, namespace).items
         return [items[id] for id in sorted(items)]
 
     def bookmark(self, position: int) -> bytes:
         """An opaque name of a position, good for this boot."""
         return self._run + position.to_bytes(8, "big")
 
-    def position(self, type_name: str, bookmark: bytes) -> int:
+    def position(self, collection: Collection, bookmark: bytes) -> int:
         """The position a bookmark names; Overrun for one that cannot be served."""
-        collection = self.collection(type_name)
         position = int.from_bytes(bookmark[8:], "big")
         oldest = collection.position - len(collection.history)
         if len(bookmark) != 16 or bookmark[:8] != self._run or not oldest <= position <= collection.position:

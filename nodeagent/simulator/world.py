@@ -54,7 +54,7 @@ class World:
         members = self.members(cluster_id)
         known = {boot.hostname: resources.member(boot) for boot in members}
         for boot in members:
-            for stale in boot.store.list(types.MEMBER.name):
+            for stale in boot.store.list(types.MEMBER):
                 if stale.id not in known:
                     boot.store.remove(types.MEMBER, stale.id)
             for name, spec in known.items():

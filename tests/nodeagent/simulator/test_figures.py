@@ -20,6 +20,7 @@ from nodeagent.simulator.rpc import programs as program_calls
 from talos.gen import cluster_pb2, common_pb2
 from talos.gen.machine import access_pb2, files_pb2, services_pb2, system_pb2
 from talos.machinetype import MachineType
+from talos.resources import types
 from talos.roles import ADMIN
 from tests.nodeagent.simulator.bench import bench, config, in_stage, install, run_cluster
 
@@ -153,7 +154,7 @@ async def test_dependencies_name_resources_of_the_release() -> None:
         (graph,) = (await controllers.dependencies(call, Empty())).messages
         edges = {(edge.controller_name, edge.resource_type) for edge in graph.edges}
         assert ("block.DisksController", "Disks.block.talos.dev") in edges
-        defined = {resource.spec["type"] for resource in call.boot.store.list("ResourceDefinitions.meta.cosi.dev")}
+        defined = {resource.spec["type"] for resource in call.boot.store.list(types.RESOURCE_DEFINITION)}
         assert {kind for _, kind in edges} <= defined
 
 
