@@ -272,6 +272,10 @@ def _nodename(specs: Specs) -> Fields:
     return {"node_name": str(_only(specs, types.NODENAME).get("nodename", ""))}
 
 
+def _identity(specs: Specs) -> Fields:
+    return {"node_id": str(_only(specs, types.IDENTITY).get("nodeId", ""))}
+
+
 GROUPS = (
     Group((types.MACHINE_STATUS,), _status),
     Group((types.VERSION,), _version),
@@ -286,6 +290,7 @@ GROUPS = (
     Group((types.DISK, types.SYSTEM_DISK), _disks),
     Group((types.ETCD_MEMBER,), _etcd),
     Group((types.NODENAME,), _nodename),
+    Group((types.IDENTITY,), _identity),
 )
 
 WATCHED = tuple(kind for group in GROUPS for kind in group.kinds)

@@ -1,5 +1,6 @@
 """The secrets of a cluster, and the short way from them to connections."""
 
+import hashlib
 import hmac
 from datetime import timedelta
 from functools import lru_cache
@@ -29,8 +30,19 @@ def store_secrets(cluster: Cluster, bundle: Bundle) -> None:
     row_id = uuid7()
     sealed = seal(bundle.to_json().encode(), cluster.organisation_id, row_id)
     ClusterSecrets.objects.get_or_create(
-        cluster=cluster, defaults={"id": row_id, "sealed": sealed, "organisation_id": cluster.organisation_id}
+        cluster=cluster,
+        defaults={
+            "id": row_id,
+            "sealed": sealed,
+            "discovery_hash": discovery_hash(bundle.cluster_id),
+            "organisation_id": cluster.organisation_id,
+        },
     )
+
+
+def discovery_hash(cluster_id: str) -> bytes:
+    """What a cluster's id towards discovery services is found by: whoever knows the id itself may read and write."""
+    return hashlib.sha256(cluster_id.encode()).digest()
 
 
 def bundle_of(secrets: ClusterSecrets) -> Bundle:

@@ -238,6 +238,7 @@ class MachineActs:
             actor = system(self.organisation_id)
             record(actor, "cluster.machine-left", "cluster", cluster.id, cluster.name, machine=uuid)
             hint("cluster", cluster.id, self.organisation_id)
+            hint("discovery", cluster.id, self.organisation_id)
             hint("machine", machine_id, self.organisation_id)
             for waiting in MachineSetNode.objects.filter(machine_uuid=uuid).select_related("machine_set"):
                 hint("cluster", waiting.machine_set.cluster_id, self.organisation_id)

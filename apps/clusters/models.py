@@ -50,6 +50,7 @@ class ClusterSecrets(TenantModel):
 
     cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="secrets")
     sealed = models.BinaryField()
+    discovery_hash = models.BinaryField(max_length=32, null=True, db_index=True)  # SHA-256 of the discovery cluster id
 
 
 class MachineSet(TenantModel):

@@ -202,6 +202,7 @@ class _Run:
                 rows = ClusterMachine.objects.filter(cluster=cluster, machine__uuid__in=step.uuids, leaving_at=None)
                 rows.update(leaving_at=timezone.now(), slot_at=None)
                 changed("cluster", cluster.id, self.organisation_id)
+                hint("discovery", cluster.id, self.organisation_id)
                 self._hint_members()
             case FixBootstrap():
                 ClusterStatus.objects.filter(cluster=cluster, bootstrap_machine_uuid="").update(

@@ -172,7 +172,8 @@ def _insert_lines(connection: Connection, organisation_id: UUID, batches: list[B
 def _tell(connection: Connection, organisation_id: UUID, batches: list[Batch]) -> None:
     """Notify watchers of every change, and reconcilers of those that they decide on."""
     decided = [batch.machine_id for batch in batches if _RECONCILED & batch.fields.keys()]
-    if decided:
+    named = [batch.machine_id for batch in batches if "node_id" in batch.fields]
+    if decided or named:
         connection.execute(
             "INSERT INTO reconcile_outbox (kind, object_id, organisation_id, version, due_at, attempts, last_error)"
             " SELECT kind, object_id, organisation_id, 1, now(), 0, '' FROM ("
@@ -182,9 +183,11 @@ def _tell(connection: Connection, organisation_id: UUID, batches: list[Batch]) -
             "     WHERE machine_id = ANY(%(ids)s)"
             "   UNION SELECT 'cluster', cluster_id, organisation_id FROM clusters_clustermachine"
             "     WHERE machine_id = ANY(%(ids)s)"
+            "   UNION SELECT 'discovery', cluster_id, organisation_id FROM clusters_clustermachine"
+            "     WHERE machine_id = ANY(%(named)s)"
             " ) AS wanted ON CONFLICT (kind, object_id) DO UPDATE"
             " SET version = reconcile_outbox.version + 1, due_at = least(reconcile_outbox.due_at, excluded.due_at)",
-            {"ids": decided},
+            {"ids": decided, "named": named},
         )
         connection.execute("SELECT pg_notify(%s, '')", [WAKE_CHANNEL])
     changes = [

@@ -210,6 +210,7 @@ class MachineObservation(TenantModel):
     kernel_cmdline = models.TextField(default="")
     etcd_member_id = models.CharField(max_length=20, default="")  # hex
     node_name = models.CharField(max_length=253, default="")
+    node_id = models.CharField(max_length=64, default="")  # by which nodes find each other; empty while unconfigured
 
     class Meta:
         indexes = [models.Index(fields=["organisation", "connected"]), models.Index(fields=["organisation", "stage"])]
