@@ -52,6 +52,8 @@ class Config:
     trusted_proxies: str = ""  # addresses or networks whose X-Forwarded-For is believed
     probe: str = ""  # where this process tells probes how it is
     factory_url: str = "https://factory.talos.dev"
+    discovery: bool = True  # the discovery service inside gateways; nodes of clusters that want it use it
+    discovery_interval: int = 600  # seconds between snapshots of what it knows
     log: str = "console"  # or json
 
     @classmethod
@@ -75,7 +77,18 @@ class Config:
             raise ConfigError(
                 f"OMNI_GATEWAY_NAME is {config.gateway_name!r}; give up to 63 letters, digits, '-' and '.'"
             )
-        config = replace(config, data=Path(config.data).absolute(), wireguard_port=int(port))
+        if (switch := str(config.discovery).lower()) not in ("true", "false"):
+            raise ConfigError(f"OMNI_DISCOVERY is {config.discovery!r}; give true or false")
+        interval = str(config.discovery_interval)
+        if not interval.isdecimal() or not 10 <= int(interval) <= 86400:
+            raise ConfigError(f"OMNI_DISCOVERY_INTERVAL is {interval!r}; give 10 to 86400 seconds")
+        config = replace(
+            config,
+            data=Path(config.data).absolute(),
+            wireguard_port=int(port),
+            discovery=switch == "true",
+            discovery_interval=int(interval),
+        )
         for address in (config.listen, *filter(None, (config.internal, config.probe)), *config.web_addresses):
             split_address(address)
         for network in config.trusted_networks:

@@ -12,6 +12,8 @@ API_PORT = 8090
 """Provision, tunnel and events: the machine API's port."""
 LOG_PORT = 8092
 """Kernel log lines, on the overlay."""
+DISCOVERY_PORT = 8093
+"""The discovery service of the nodes of clusters, on the overlay."""
 VIRTUAL_PORT = 50889
 """Port text of a machine's virtual address, under which its tunnelled packets are known."""
 

@@ -9,8 +9,10 @@ from omni.config import SOCKET_PATH_LIMIT, Config, ConfigError, split_address
 
 
 def test_what_is_told_to_children_is_what_they_read() -> None:
-    config = Config.from_env({"OMNI_DATA": "/srv/omni", "OMNI_LISTEN": "[::1]:443", "OMNI_WIREGUARD_PORT": "51820"})
+    given = {"OMNI_DATA": "/srv/omni", "OMNI_LISTEN": "[::1]:443", "OMNI_WIREGUARD_PORT": "51820"}
+    config = Config.from_env(given | {"OMNI_DISCOVERY": "False", "OMNI_DISCOVERY_INTERVAL": "60"})
     assert Config.from_env(config.to_env()) == config
+    assert (config.discovery, config.discovery_interval) == (False, 60)
     assert config.data == Path("/srv/omni")
     assert config.wireguard_port == 51820
 
@@ -31,6 +33,9 @@ def test_what_is_told_to_children_is_what_they_read() -> None:
         ("OMNI_PROBE", "host"),
         ("OMNI_WEB", "10.0.0.1"),
         ("OMNI_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("OMNI_DISCOVERY", "perhaps"),
+        ("OMNI_DISCOVERY_INTERVAL", "9"),
+        ("OMNI_DISCOVERY_INTERVAL", "10m"),
     ],
 )
 def test_errors_name_value_and_remedy(variable: str, value: str) -> None:
