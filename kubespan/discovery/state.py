@@ -21,6 +21,7 @@ class Change(enum.Enum):
 
     NONE = "none"
     REFRESHED = "refreshed"  # it lives longer; watchers are not told
+    ADDED = "added"
     CHANGED = "changed"
     DELETED = "deleted"
 
@@ -28,8 +29,8 @@ class Change(enum.Enum):
 class Subscriber(Protocol):
     """Who watches a cluster. Told of each change, in their order; it must return soon and change nothing."""
 
-    def tell(self, affiliate_id: str, event: bytes) -> None:
-        """`event` is the `WatchResponse`. All who watch are given the same object."""
+    def tell(self, affiliate_id: str, event: bytes, change: Change) -> None:
+        """`event` is the `WatchResponse`. All who watch are given the same object. Nobody is told of a refresh."""
 
 
 class Affiliate:
@@ -139,7 +140,7 @@ class State:
             cluster.affiliates[affiliate_id] = affiliate
             self.affiliates += 1
         cluster.soonest = min(cluster.soonest, affiliate.soonest())
-        change = Change.CHANGED if changed else Change.REFRESHED
+        change = Change.ADDED if new else Change.CHANGED if changed else Change.REFRESHED
         self._tell(cluster, affiliate, change)
         if not fits:
             raise TooManyEndpoints
@@ -184,19 +185,18 @@ class State:
         cluster = self._clusters.get(record.cluster_id) or self._add_cluster(record.cluster_id)
         affiliate = cluster.affiliates.get(record.affiliate_id)
         entry = entries.encode(record.affiliate_id, record.data, [endpoint for endpoint, _ in record.endpoints])
-        changed = tell
+        change = Change.CHANGED if tell else Change.REFRESHED
         if affiliate is None:
             affiliate = cluster.affiliates[record.affiliate_id] = Affiliate(record.affiliate_id, entry, -inf, ())
             self.affiliates += 1
-            changed = True
+            change = Change.ADDED
         elif affiliate.entry != entry:
             affiliate.entry = entry
-            changed = True
+            change = Change.CHANGED
         affiliate.expires = now + record.ttl
         self.endpoints += len(record.endpoints) - len(affiliate.ends)
         affiliate.ends = _shared([now + left for _, left in record.endpoints], affiliate.expires)
         cluster.soonest = min(cluster.soonest, affiliate.soonest())
-        change = Change.CHANGED if changed else Change.REFRESHED
         self._tell(cluster, affiliate, change)
         return change
 
@@ -272,7 +272,7 @@ class State:
         if cluster.subscribers and change is not Change.REFRESHED:
             event = entries.deletion(affiliate.id) if change is Change.DELETED else affiliate.entry
             for subscriber in cluster.subscribers:
-                subscriber.tell(affiliate.id, event)
+                subscriber.tell(affiliate.id, event, change)
         self._listener(cluster.id, affiliate, change)
 
 
