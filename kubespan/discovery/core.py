@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from kubespan.discovery.counting import Calls
 from kubespan.discovery.limits import Refused
 from kubespan.discovery.records import Record
 from kubespan.discovery.state import Affiliate, Change, State
-from kubespan.discovery.watching import Watch
+from kubespan.discovery.watching import Room, Watch
 from talos.gen.sidero import discovery_pb2 as pb
 
 COLLECT_SECONDS = 60.0
@@ -96,6 +97,8 @@ class Discovery:
         self.state = State(self._changed)
         self.orderer: Orderer = Alone(self)
         self.listeners: list[Told] = []
+        self.calls = Calls()
+        self.room = Room()
         self.collections = 0
         self._files = files
         self._collect_every = collect_every

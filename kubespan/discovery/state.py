@@ -160,6 +160,11 @@ class State:
         cluster = self._clusters.get(cluster_id)
         return cluster.listing() if cluster else b""
 
+    def size(self, cluster_id: str) -> int:
+        """Bytes of `listing`."""
+        cluster = self._clusters.get(cluster_id)
+        return sum([len(affiliate.entry) for affiliate in cluster.affiliates.values()]) if cluster else 0
+
     def subscribe(self, cluster_id: str, subscriber: Subscriber) -> bytes:
         """Tell of each change from now on. Gives what there is now, as `listing`."""
         cluster = self._clusters.get(cluster_id) or self._add_cluster(cluster_id)

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from kubespan.discovery.state import Change
+
+SMALL = 64 * 1024
+"""Bytes of a first message that are not worth counting: a connection's buffers take as much."""
+
+ROOM = 64 * 1024 * 1024
+"""Bytes of larger first messages that are under way at a time."""
+
+PATIENCE = 30.0
+"""Seconds that a client has to take its first message while others wait for room."""
 
 
 class Watch:
@@ -59,3 +71,51 @@ class Watch:
     def _wake(self) -> None:
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)
+
+
+class Room:
+    """Bounds what is held of first messages, which are as large as a cluster, for clients that do not read them.
+
+    Who finds no room waits for it. Then those who take too long lose theirs, and their call with it.
+    """
+
+    def __init__(self, most: int = ROOM, patience: float = PATIENCE) -> None:
+        self._most, self._patience = most, patience
+        self._taken = 0
+        self._since: dict[asyncio.Task[object], float] = {}
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def of(self, size: int) -> AsyncIterator[None]:
+        """Room for a message of so many bytes, for as long as it is being written by this task."""
+        if size <= SMALL:
+            yield
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        async with self._turn:
+            while self._taken and self._taken + size > self._most:
+                await self._wait()
+            self._taken += size
+            self._since[task] = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since.pop(task, None)
+            self._taken -= size
+            self._freed.set()
+
+    async def _wait(self) -> None:
+        """Until somebody is done; makes the one who holds longest give up when its time is over."""
+        self._freed.clear()
+        oldest = next(iter(self._since), None)
+        left = self._patience
+        if oldest is not None:
+            left += self._since[oldest] - time.monotonic()
+        try:
+            await asyncio.wait_for(self._freed.wait(), max(left, 0))
+        except TimeoutError:
+            if oldest in self._since:
+                del self._since[oldest]
+                oldest.cancel()
