@@ -29,16 +29,17 @@ TRUST = ("--trust-x-real-ip", "--trust-first-x-forwarded-for")
 
 
 async def run(report: Report) -> None:
-    """All ways to the service."""
+    """All ways to the service, each with processes of its own. One mostly listens to a silence, beside the others."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        await _plain(report, folder / "plain")
-        await _proxied(report, folder / "proxied")
-        await _encrypted(report, folder / "encrypted")
-        await _restarts(report, folder / "restarts")
-        await _redirect(report, folder / "redirect")
-        await _replicas(report, folder / "replicas")
-    await _public(report)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_plain(report, folder / "plain"))
+            await _proxied(report, folder / "proxied")
+            await _encrypted(report, folder / "encrypted")
+            await _restarts(report, folder / "restarts")
+            await _redirect(report, folder / "redirect")
+            await _replicas(report, folder / "replicas")
+            await _public(report)
 
 
 class Service:

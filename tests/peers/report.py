@@ -54,12 +54,11 @@ class Report:
             env={**os.environ, "BROWSER": "echo"},
         )
         listening = asyncio.create_task(_listen(process.stderr, told)) if process.stderr and told else None
-        failed = self.failed
         try:
             program = Program(self, title, process)
             yield program
             await program.end()
-            if process.returncode and self.failed == failed:
+            if process.returncode and not program.failed:
                 self.add(title, f"ended with status {process.returncode}")
         finally:
             if process.returncode is None:
@@ -76,16 +75,17 @@ class Program:
     def __init__(self, report: Report, title: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
+        self.failed = 0
         self._report, self._title, self._process = report, title, process
         self._input, self._output = process.stdin, process.stdout
 
     async def step(self, name: str, argument: str = "") -> None:
         """Do one step. RuntimeError if it fails: those that follow build on it."""
         self._input.write(f"{name} {argument}".rstrip().encode() + b"\n")
-        failed = self._report.failed
+        failed = self.failed
         if not await self.check():
             raise RuntimeError(f"the program ended at the step {name}")
-        if self._report.failed > failed:
+        if self.failed > failed:
             raise RuntimeError(f"the step {name} failed; those after it were not tried")
 
     async def check(self) -> bool:
@@ -96,6 +96,7 @@ class Program:
             return False
         verdict, _, rest = line.partition("\t")
         name, _, reason = rest.partition("\t")
+        self.failed += verdict != "ok"
         self._report.add(f"{self._title}: {name}", None if verdict == "ok" else reason)
         return True
 

@@ -316,7 +316,7 @@ func (l *lab) malformed(string) error {
 const (
 	flood      = 200
 	burst      = 60
-	floodTime  = 2 * time.Second
+	floodTime  = 4 * time.Second
 	tooManyNow = "ResourceExhausted: rate limit exceeds request timeout"
 )
 
