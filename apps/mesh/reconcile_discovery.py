@@ -74,6 +74,7 @@ class _Run:
             ]
             todo = plan(said, known, timezone.now())
             if secrets is not None and cluster is not None:
+                _complete(secrets)
                 self._add(todo.new, cluster, secrets, members)
             self._mark(todo, rows)
             unread = self._read_services(members)
@@ -85,9 +86,6 @@ class _Run:
         self, new: list[Member], cluster: Cluster, secrets: ClusterSecrets, members: dict[str, ClusterMachine]
     ) -> None:
         bundle = credentials.bundle_of(secrets)
-        if secrets.discovery_hash is None:  # of a cluster that is older than this column
-            secrets.discovery_hash = credentials.discovery_hash(bundle.cluster_id)
-            secrets.save(update_fields=["discovery_hash"])
         for member in new:
             row_id = uuid7()
             Affiliate.new(
@@ -164,6 +162,13 @@ class _Run:
 def _members(cluster: Cluster | None) -> list[ClusterMachine]:
     rows = ClusterMachine.objects.filter(cluster=cluster)
     return list(rows.select_related("machine__observation").order_by("id"))
+
+
+def _complete(secrets: ClusterSecrets) -> None:
+    """A cluster that is older than this column is found by it from now on."""
+    if secrets.discovery_hash is None:
+        secrets.discovery_hash = credentials.discovery_hash(credentials.bundle_of(secrets).cluster_id)
+        secrets.save(update_fields=["discovery_hash"])
 
 
 def _services(row: Affiliate) -> list[str]:

@@ -1,5 +1,6 @@
 """The only questions that may be asked before a tenant is known, typed. The functions behind them are in `rls.py`."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,18 @@ from apps.tenants.rls import ask
 
 Found = tuple[UUID, UUID]
 """(organisation, object)."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a machine is to a cluster, and whose a node id is there. `machine` is None for one that is no member."""
+
+    organisation: UUID
+    cluster: UUID
+    machine: UUID | None
+    says_node: bool  # the machine says the node id
+    says_none: bool  # the machine has not said any yet
+    said_by_other: bool  # another member says it
 
 
 def organisations() -> list[UUID]:
@@ -67,6 +80,11 @@ def link_by_virtual_address(address: str) -> Found | None:
 def gateways(address: str) -> list[tuple[str, str, bool]]:
     """(name, HOST:PORT, whether it holds the link of this overlay address) of running gateways, the holder first."""
     return [(row[0], row[1], row[2]) for row in ask("find_gateways", address)]
+
+
+def discovery_clusters(discovery_hash: bytes, address: str, node_id: str) -> list[Standing]:
+    """Clusters that discovery services know by an id with this hash, as the machine at an overlay address sees them."""
+    return [Standing(*row) for row in ask("find_discovery_clusters", discovery_hash, address, node_id)]
 
 
 def taken_balancer_ports() -> set[int]:

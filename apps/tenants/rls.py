@@ -101,6 +101,19 @@ LOOKUPS: dict[str, Lookup] = {
         " LEFT JOIN machines_link l ON l.address = $1 WHERE g.address <> '' AND g.seen_at > now() - interval '10 s'"
         " ORDER BY 3 DESC, g.seen_at DESC",
     ),
+    "find_discovery_clusters": Lookup(  # of a discovery id, and what the machine at an overlay address is to them
+        "hash bytea, address inet, node text",
+        "organisation_id uuid, id uuid, machine_id uuid, says_node boolean, says_none boolean, said_by_other boolean",
+        "SELECT s.organisation_id, s.cluster_id, m.machine_id, coalesce(o.node_id = $3, false),"
+        " coalesce(o.node_id = '', false), EXISTS (SELECT FROM clusters_clustermachine om"
+        " JOIN machines_machineobservation oo ON oo.machine_id = om.machine_id"
+        " WHERE om.cluster_id = s.cluster_id AND oo.node_id = $3 AND om.machine_id IS DISTINCT FROM m.machine_id)"
+        " FROM clusters_clustersecrets s"
+        " LEFT JOIN machines_link l ON l.address = $2 AND l.organisation_id = s.organisation_id"
+        " LEFT JOIN clusters_clustermachine m ON m.cluster_id = s.cluster_id AND m.machine_id = l.machine_id"
+        " LEFT JOIN machines_machineobservation o ON o.machine_id = m.machine_id"
+        " WHERE s.discovery_hash = $1",
+    ),
     "list_links": Lookup(  # for a gateway that starts
         "", "organisation_id uuid, id uuid", "SELECT l.organisation_id, l.id FROM machines_link l ORDER BY l.id"
     ),
