@@ -6,7 +6,8 @@ class MeshConfig(AppConfig):
     label = "mesh"
 
     def ready(self) -> None:
-        from apps.mesh.reconcile_discovery import KIND, objects, reconcile_discovery
+        from apps.mesh import reconcile_discovery, reconcile_mesh
         from apps.reconcile.registry import register
 
-        register(KIND, reconcile_discovery, objects)
+        register(reconcile_discovery.KIND, reconcile_discovery.reconcile_discovery, reconcile_discovery.objects)
+        register(reconcile_mesh.KIND, reconcile_mesh.reconcile_mesh, reconcile_mesh.objects)
