@@ -19,6 +19,7 @@ COMMANDS = {  # name: where it is
     "migrate": "omni.cli.programs:migrate",
     "keys": "omni.cli.programs:make_keys",
     "agent": "omni.cli.agent:agent",
+    "discovery": "omni.cli.discovery:discovery",
     "admin": "omni.cli.admin:admin",
     "login": "omni.cli.signin:login",
     "logout": "omni.cli.signin:logout",
