@@ -16,6 +16,8 @@ from apps.clusters.models import Cluster
 from apps.machines import queries as machines
 from apps.machines.models import Machine
 from apps.mesh.models import MeshNode, MeshStatus
+from apps.mesh.states import counted_state, mesh_state
+from apps.reconcile.conditions import Shown
 from kubespan.mesh import Mesh, Node, Pair, Peers, look
 from kubespan.reasons import Problem, Reasons, problems
 
@@ -65,6 +67,11 @@ class View:
         return sum(mesh.up(i) == 0 for i in told) if mesh.size > 1 else 0
 
     @property
+    def unread(self) -> int:
+        """Nodes of which nothing was read."""
+        return sum(node.peers is None for node in self.mesh.nodes)
+
+    @property
     def broken(self) -> int:
         """Pairs that should be up and are not."""
         counts = self.mesh.counts
@@ -92,6 +99,15 @@ def view_of(actor: Actor, status: MeshStatus) -> View:
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
     return made
+
+
+def shown(actor: Actor, status: MeshStatus, seen: View | None = None) -> Shown:
+    """How a mesh is, for an actor: by its status, or where policies hide nodes by what is left of it."""
+    if status.kubespan != MeshStatus.ON or not _hidden(actor, status.cluster_id):
+        return mesh_state(status)
+    seen = seen or view_of(actor, status)
+    worst = seen.problems[0].sentence if seen.problems else ""
+    return counted_state(seen.mesh.counts, seen.mesh.size, seen.alone, seen.unread, worst)
 
 
 def view(rows: Iterable[MeshNode], at: datetime | None) -> View:

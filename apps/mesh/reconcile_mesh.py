@@ -152,7 +152,7 @@ def _store(cluster: Cluster, told: Mapping[str, Reading], heard: Mapping[str, An
     status.read_at = now
     status.complete = answered >= len(members)
     status.nodes, status.alone = mesh.size, view.alone
-    status.unread = sum(node.peers is None for node in mesh.nodes)
+    status.unread = view.unread
     if any(node.announced for node in mesh.nodes):
         status.kubespan = MeshStatus.ON
     elif answered:

@@ -92,6 +92,11 @@ OLD = timedelta(minutes=10)
 """A reading after which a page says that it is one of the past."""
 
 
+def advice(kind: Kind, about: str, other: str) -> list[str]:
+    """What to do about a reason, with names."""
+    return [text.format(about=about, other=other) for text in ADVICE[kind]]
+
+
 def pair_state(pair: Pair) -> Shown:
     shape, word = _PAIR_SHAPES[pair]
     return Shown(shape, word, "")
