@@ -29,6 +29,13 @@ SLICE_SECONDS = 0.005
 WAIT_SECONDS = 25.0
 """That a call waits for the service to be ready; nodes give an update 30 seconds."""
 
+SETTLE_SECONDS, HOLD_SECONDS = 0.5, 2.0
+"""How long clients are listened to once the service is to end, and how much later their writes are answered then.
+
+A call that reaches a grpcio server in the moment in which it is stopped is lost. Whoever writes has an answer to wait
+for in that moment, and goes elsewhere with the next write.
+"""
+
 log = logging.getLogger(__name__)
 
 
@@ -132,12 +139,13 @@ class Discovery:
         """Have clients go elsewhere, as gently as it can be done.
 
         New ones are turned away where they try again soon, updates under way have so many seconds, then watches end.
-        Afterwards the servers that faces were added to can be stopped.
+        Right afterwards the servers that faces were added to are stopped, with time for the answers that are held.
         """
         self._draining = True
         if self._writes:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._quiet.wait(), seconds)
+        await asyncio.sleep(SETTLE_SECONDS)
         for watch in self._watches:
             watch.end()
 
@@ -180,6 +188,8 @@ class Discovery:
             if not self._writes:
                 self._quiet.set()
                 self._quiet.clear()
+        if self._draining:
+            await asyncio.sleep(HOLD_SECONDS)
 
     def watch(self, cluster_id: str) -> tuple[Watch, bytes]:
         """Begin to watch a cluster: gives what there is now, and who hears of the rest. `unwatch` ends it."""
