@@ -29,11 +29,11 @@ SLICE_SECONDS = 0.005
 WAIT_SECONDS = 25.0
 """That a call waits for the service to be ready; nodes give an update 30 seconds."""
 
-SETTLE_SECONDS, HOLD_SECONDS = 0.5, 2.0
-"""How long clients are listened to once the service is to end, and how much later their writes are answered then.
+SETTLE_SECONDS, HOLD_SECONDS = 0.3, 0.5
+"""How long no write has to come before servers are stopped, and how long answers of writes are then held back.
 
-A call that reaches a grpcio server in the moment in which it is stopped is lost. Whoever writes has an answer to wait
-for in that moment, and goes elsewhere with the next write.
+A call that reaches a grpcio server in the moment in which it is stopped is lost, and would stop a node's watching. So
+in that moment whoever writes has an answer to wait for. It arrives after the server's goodbye.
 """
 
 log = logging.getLogger(__name__)
@@ -111,8 +111,10 @@ class Discovery:
         self._collect_every = collect_every
         self._ready = asyncio.Event()
         self._draining = False
-        self._writes = 0
+        self._writes = self._written = 0
         self._quiet = asyncio.Event()
+        self._answering = asyncio.Event()
+        self._answering.set()
         self._watches: set[Watch] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -139,15 +141,22 @@ class Discovery:
         """Have clients go elsewhere, as gently as it can be done.
 
         New ones are turned away where they try again soon, updates under way have so many seconds, then watches end.
-        Right afterwards the servers that faces were added to are stopped, with time for the answers that are held.
+        Right afterwards the servers that faces were added to are stopped, with `grace` for the answers that are held
+        back: `HOLD_SECONDS` and more. What carries their connections has to last as long.
         """
         self._draining = True
         if self._writes:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._quiet.wait(), seconds)
-        await asyncio.sleep(SETTLE_SECONDS)
         for watch in self._watches:
             watch.end()
+        self._answering.clear()
+        for _ in range(10):
+            written = self._written
+            await asyncio.sleep(SETTLE_SECONDS)
+            if written == self._written:
+                break
+        asyncio.get_running_loop().call_later(HOLD_SECONDS, self._answering.set)
 
     async def close(self) -> None:
         """Stop, with everything written. Servers have stopped by now."""
@@ -178,6 +187,7 @@ class Discovery:
     async def write(self, request: pb.AffiliateUpdateRequest | pb.AffiliateDeleteRequest) -> None:
         """Have a write take its effect, wherever it is ordered. Raises Refused."""
         self._writes += 1
+        self._written += 1
         try:
             if isinstance(request, pb.AffiliateUpdateRequest):
                 await self.orderer.update(request)
@@ -189,7 +199,7 @@ class Discovery:
                 self._quiet.set()
                 self._quiet.clear()
         if self._draining:
-            await asyncio.sleep(HOLD_SECONDS)
+            await self._answering.wait()
 
     def watch(self, cluster_id: str) -> tuple[Watch, bytes]:
         """Begin to watch a cluster: gives what there is now, and who hears of the rest. `unwatch` ends it."""
