@@ -63,15 +63,21 @@ class ServiceAddress:
         return cls(f"{host}:{parts.port or (443 if tls else 80)}", tls)
 
 
-def channel(target: str, *, tls: bool, roots: bytes | None = None, ttl: float = TTL) -> grpc.aio.Channel:
-    """A channel with a connection of its own. `roots` are certificates (PEM) that count beside the system's."""
-    options = [
+def channel(
+    target: str, *, tls: bool, roots: bytes | None = None, ttl: float = TTL, authority: str = ""
+) -> grpc.aio.Channel:
+    """A channel with a connection of its own. `roots` are certificates (PEM) that count beside the system's,
+    `authority` is the HOST:PORT that is meant where the target is a socket that leads there.
+    """
+    options: list[tuple[str, int | str]] = [
         ("grpc.keepalive_time_ms", int(max(10.0, ttl / 10) * 1000)),
         ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT * 1000)),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.max_receive_message_length", MAX_MESSAGE),
         ("grpc.use_local_subchannel_pool", 1),  # else clients of one process would share a connection and its streams
     ]
+    if authority:
+        options.append(("grpc.default_authority", authority))
     if not tls:
         return grpc.aio.insecure_channel(target, options)
     return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(_with_system_roots(roots)), options)
@@ -161,6 +167,8 @@ class DiscoveryClient:
         self._publication: Publication | None = None
         self._due = asyncio.Event()
         self._leaving = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._ended = asyncio.Event()
         self._pause = FIRST_PAUSE
         self.public_address: Address | None = None
@@ -185,6 +193,12 @@ class DiscoveryClient:
             self._publication = Publication.seal(self._key, *wanted)
             self._due.set()
 
+    def reconnect(self) -> None:
+        """Go on with a new connection at once: the network of this host changed, and the old one may be dead."""
+        self._pause = FIRST_PAUSE
+        self._moved.set()
+        self._hurry.set()
+
     async def leave(self, timeout: float = HELLO_TIMEOUT) -> None:
         """Have the service forget this node, and end `run`, which has to be running.
 
@@ -192,17 +206,16 @@ class DiscoveryClient:
         """
         self._leaving.set()
         self._due.set()
+        self._hurry.set()
         async with asyncio.timeout(timeout):
             await self._ended.wait()
 
     async def run(self) -> None:
         """Until `leave`, or until cancelled."""
         while True:
-            pause = self._next_pause()
-            if self._leaving.is_set():  # and could not be told
-                await asyncio.sleep(pause)
-            else:
-                await _wait(self._leaving, pause)
+            await _wait(self._hurry, self._next_pause())
+            self._hurry.clear()
+            self._moved.clear()
             try:
                 async with self._stub() as stub:
                     if self._leaving.is_set() or await self._session(stub):
@@ -229,15 +242,17 @@ class DiscoveryClient:
             return False
         following = asyncio.create_task(self._follow(stub))
         refreshing = asyncio.create_task(self._refresh(stub))
+        moving = asyncio.create_task(self._moved.wait())
+        tasks = following, refreshing, moving
         try:
-            await asyncio.wait({following, refreshing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if following.done():
                 following.result()
             return refreshing.done() and refreshing.result()
         finally:
-            following.cancel()
-            refreshing.cancel()
-            await asyncio.gather(following, refreshing, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hello(self, stub: pb_grpc.ClusterStub) -> bool:
         """Whether this is the service to talk to; else the next connection goes to the other one."""

@@ -50,6 +50,15 @@ def select(addresses: Iterable[Address], filters: Sequence[Filter]) -> list[Addr
     return taken
 
 
+def outside(addresses: Iterable[Address], kubespan: Address) -> list[Address]:
+    """A node's addresses without those of overlays."""
+    return [
+        address
+        for address in addresses
+        if address != kubespan and not siderolink.has_purpose(str(address), Purpose.SIDEROLINK)
+    ]
+
+
 def own(
     addresses: Iterable[Address],
     *,
@@ -64,10 +73,6 @@ def own(
     Its addresses without those of overlays, then the `public` ones that others see, both filtered; then the `extra`
     ones that somebody configured, which no filter touches.
     """
-    usable = [
-        address
-        for address in addresses
-        if address != kubespan and not siderolink.has_purpose(str(address), Purpose.SIDEROLINK)
-    ]
+    usable = outside(addresses, kubespan)
     chosen = select(dict.fromkeys((*usable, *public)), filters)
     return list(dict.fromkeys((*(Endpoint(address, port) for address in chosen), *extra)))

@@ -71,11 +71,12 @@ def claims(affiliate: Affiliate) -> AddressSet:
 
 @lru_cache(4096)
 def is_key(text: str) -> bool:
-    """Whether a text is a public key of WireGuard in base64."""
+    """Whether a text is a public key of WireGuard in base64, written in the one way that `wg` takes."""
     try:
-        return len(base64.b64decode(text, validate=True)) == KEY_SIZE
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return False
+    return len(data) == KEY_SIZE and base64.b64encode(data).decode() == text
 
 
 @dataclass(frozen=True, slots=True)

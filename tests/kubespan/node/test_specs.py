@@ -63,8 +63,9 @@ def test_who_is_no_peer():
     without = Discovered(Affiliate("plain", nodename="plain"), ())
     broken = node("broken", public_key="not a key")
     short = node("short", public_key=base64.b64encode(bytes(31)).decode())
+    odd = node("odd", public_key=f"{'A' * 42}B=")  # bits that belong to no byte
     twice = node("z", public_key=key(ord("a")))
-    assert allowed(without, broken, short, node("me"), twice, node("a", ula=None)) == {"a": []}
+    assert allowed(without, broken, short, odd, node("me"), twice, node("a", ula=None)) == {"a": []}
 
 
 def test_of_two_records_with_one_node_id_the_last_counts():
