@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from tests.peers import configs, kubelogin, kubernetes, machine, siderolink, signing, talosproxy
+from tests.peers import configs, discovery, kubelogin, kubernetes, machine, siderolink, signing, talosproxy
 from tests.peers.report import Report
 
 SUITES = {
@@ -14,6 +14,7 @@ SUITES = {
     "talosproxy": talosproxy.run,
     "kubernetes": kubernetes.run,
     "kubelogin": kubelogin.run,
+    "discovery": discovery.run,
 }
 
 

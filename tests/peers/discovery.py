@@ -38,8 +38,6 @@ async def run(report: Report) -> None:
             await _encrypted(report, folder / "encrypted")
             await _restarts(report, folder / "restarts")
             await _redirect(report, folder / "redirect")
-            await _replicas(report, folder / "replicas")
-            await _public(report)
 
 
 class Service:
