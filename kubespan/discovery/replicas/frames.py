@@ -23,13 +23,15 @@ FRAME_LIMIT = 4 * 1024 * 1024
 class Kind(IntEnum):
     """What a frame holds."""
 
-    STANDING = 1  # a process, then what it says of itself (`circle.Standing`)
-    RECORD = 2  # `RecordHead`, then the affiliate as it is now
-    REQUEST = 3  # `RequestHead`, then what the client sent, for the owner of the cluster
-    ANSWER = 4  # `AnswerHead`, then a text: the request was refused, or changed nothing
-    COPY = 5  # affiliates as they are here
-    COPIED = 6  # that was all of them
-    ALIVE = 7  # nothing; there is always something to hear
+    RECORD = 1  # `RECORD_HEAD`, then an affiliate as it is after a write, as a record
+    HAVE = 2  # `NUMBER`: records up to this one have taken effect here
+    REQUEST = 3  # `REQUEST_HEAD`, then what the client sent, for the owner of the cluster
+    ANSWER = 4  # `NUMBER` of the request, then nothing, or why it is refused: the name of a gRPC code and a text
+    COPY = 5  # records: affiliates as they are
+    GRAVES = 6  # records: affiliates that were deleted; their time to live is how long that counts
+    COPIED = 7  # that was all there is
+    SERVING = 8  # nothing: clients are served here from now on
+    ALIVE = 9  # nothing; there is always something to hear
 
 
 class ProtocolError(ValueError):
@@ -38,7 +40,7 @@ class ProtocolError(ValueError):
 
 @dataclass(frozen=True)
 class Greeting:
-    """Who is at the other end, and whether clients are served there already."""
+    """Who is at the other end, and whether clients are served there already. The id is drawn at each start."""
 
     id: int
     name: str
@@ -56,7 +58,7 @@ class Greeting:
             said = json.loads(line)
             version, who = said["omni-discovery"], int(said["id"])
             name, serving = str(said["name"]), bool(said["serving"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ProtocolError("it does not greet as a discovery service does") from error
         if version != VERSION:
             raise ProtocolError(f"{name} speaks version {version} of the protocol between processes, not {VERSION}")
@@ -66,14 +68,19 @@ class Greeting:
 
 
 _FRAME = Struct(">IB")
-STANDING_HEAD = Struct(">Q")
-"""Whose it is."""
-RECORD_HEAD = Struct(">BQQQQ")
-"""Flags; who ordered it, and its number there; whose request it answers, and its number there (0 without one)."""
-REQUEST_HEAD = Struct(">QQQB")
-"""For whom, from whom, its number there, and whether it deletes."""
-ANSWER_HEAD = Struct(">QQH")
-"""For whom, the number of its request, and a gRPC status code."""
+NUMBER = Struct(">Q")
+RECORD_HEAD = Struct(">QIBd")
+"""Its number at this end; what it follows (`merge.form` of the affiliate before); `TELL`, `MERGED`; and for how many
+seconds a deletion counts."""
+
+TELL = 1
+"""Watchers are told in any case: it was no mere refresh."""
+
+MERGED = 2
+"""It is no write, but what came of two of them."""
+
+REQUEST_HEAD = Struct(">QB")
+"""Its number at this end, and whether it deletes."""
 
 
 def frame(kind: Kind, *parts: bytes) -> bytes:
@@ -95,12 +102,15 @@ class Splitter:
             length, kind = _FRAME.unpack_from(data, at)
             if length > FRAME_LIMIT:
                 raise ProtocolError(f"a frame of {length} bytes is too long")
-            end = at + _FRAME.size + length
+            if kind not in _KINDS:
+                raise ProtocolError(f"there are no frames of kind {kind}")
+            start = at + _FRAME.size
+            end = start + length
             if end > size:
                 break
-            try:
-                yield Kind(kind), data[at + _FRAME.size : end]
-            except ValueError:
-                raise ProtocolError(f"there are no frames of kind {kind}") from None
+            yield _KINDS[kind], data[start:end]
             at = end
         self._rest = data[at:]
+
+
+_KINDS = {int(kind): kind for kind in Kind}

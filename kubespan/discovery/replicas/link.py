@@ -10,9 +10,21 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from kubespan.discovery.replicas.frames import GREETING_LIMIT, Greeting, Kind, ProtocolError, Splitter, frame
+from kubespan.discovery.limits import Refused
+from kubespan.discovery.replicas.frames import (
+    GREETING_LIMIT,
+    NUMBER,
+    REQUEST_HEAD,
+    Greeting,
+    Kind,
+    ProtocolError,
+    Splitter,
+    frame,
+)
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -28,44 +40,114 @@ CHUNK = 256 * 1024
 log = logging.getLogger(__name__)
 
 
+class Spread:
+    """A record that others have still to confirm; `done` is called when none is left."""
+
+    __slots__ = ("done", "left", "number", "since")
+
+    def __init__(self, number: int, done: Callable[[], object]) -> None:
+        self.number, self.done = number, done
+        self.left = 1  # it has to be sent at all
+        self.since = time.monotonic()
+
+    def confirmed(self) -> None:
+        """One more has it, or is gone."""
+        self.left -= 1
+        if not self.left:
+            self.done()
+
+
 class Link:
-    """One stream, greeted. `copied` is set when all that the other end had has arrived."""
+    """One stream, greeted. It is `copied` when all that the other end had has arrived, and `settled` then or when it
+    has ended."""
 
     def __init__(self, stream: Stream, greeting: Greeting, dialled: bool) -> None:
         """`dialled` says which end opened the stream: this one, or the other."""
         self.id, self.name, self.serving, self.dialled = greeting.id, greeting.name, greeting.serving, dialled
-        self.copied = asyncio.Event()
-        self.heard_at = time.monotonic()
+        self.copied, self.settled = False, asyncio.Event()
+        self.since = self.heard_at = time.monotonic()
         self._reader, self._writer = stream
         self._waiting: list[bytes] = []
+        self._flushing = False
+        self._have = 0  # number of the last record that took effect here, until that is said
+        self._spread: deque[Spread] = deque()
+        self._asked: dict[int, asyncio.Future[bool]] = {}
+        self._questions = 0
+
+    # Saying.
 
     def send(self, data: bytes) -> None:
         """Send a frame, soon."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._flush)
         self._waiting.append(data)
+        self._flush_soon()
 
-    async def send_copy(self, slices: Iterable[bytes]) -> None:
+    def have(self, number: int) -> None:
+        """Say, soon, that the other end's records up to this one have taken effect."""
+        self._have = number
+        self._flush_soon()
+
+    async def send_copy(self, slices: Iterable[tuple[Kind, bytes]]) -> None:
         """Send everything, as fast as it is taken, with other frames between. Raises OSError."""
-        for records in slices:
-            self.send(frame(Kind.COPY, records))
+        for kind, records in slices:
+            self.send(frame(kind, records))
             await asyncio.sleep(0)  # it goes out, and others have their turn
             await self._writer.drain()
         self.send(frame(Kind.COPIED))
 
-    async def run(self, heard: Callable[[Kind, bytes], None]) -> None:
-        """Give each frame that arrives to `heard`, until the stream ends. Raises OSError, ValueError."""
+    # Asking, and being answered.
+
+    def ask(self, deletes: bool, request: bytes) -> asyncio.Future[bool]:
+        """Have the other end order a write. Gives True when it did, False when it is gone before; raises Refused."""
+        self._questions += 1
+        asked = self._asked[self._questions] = asyncio.get_running_loop().create_future()
+        self.send(frame(Kind.REQUEST, REQUEST_HEAD.pack(self._questions, deletes), request))
+        return asked
+
+    def answered(self, number: int, refusal: str) -> None:
+        """The other end has answered a request."""
+        asked = self._asked.pop(number, None)
+        if asked is None or asked.done():  # the client did not wait
+            return
+        if refusal:
+            code, _, text = refusal.partition(" ")
+            asked.set_exception(Refused(code, text))
+        else:
+            asked.set_result(True)
+
+    def spread(self, spread: Spread) -> None:
+        """A record that was sent is to be confirmed by the other end."""
+        spread.left += 1
+        self._spread.append(spread)
+
+    def unconfirmed_since(self, now: float) -> float:
+        """Since when the other end is waited for."""
+        return self._spread[0].since if self._spread else now
+
+    def confirmed(self, number: int) -> None:
+        """The other end has all records up to this one."""
+        while self._spread and self._spread[0].number <= number:
+            self._spread.popleft().confirmed()
+
+    # Its life.
+
+    async def run(self, hear: Callable[[Link, Kind, bytes], None]) -> None:
+        """Give each frame that arrives to `hear`, until the stream ends. Raises OSError, ValueError."""
         splitter = Splitter()
         while data := await self._reader.read(CHUNK):
             self.heard_at = time.monotonic()
             for kind, payload in splitter.feed(data):
-                heard(kind, payload)
+                hear(self, kind, payload)
 
-    def drop(self, why: str) -> None:
-        """Break the stream."""
-        if not self._writer.is_closing():
-            log.warning("the stream to %s is broken: %s", self.name, why)
+    def end(self) -> None:
+        """Count the other end as gone: nobody waits for it any more."""
         self._writer.transport.abort()
+        self.settled.set()
+        while self._spread:
+            self._spread.popleft().confirmed()
+        for asked in self._asked.values():
+            if not asked.done():
+                asked.set_result(False)
+        self._asked.clear()
 
     async def close(self, timeout: float) -> None:
         """End the stream when what was said is on its way, or after so many seconds."""
@@ -74,13 +156,24 @@ class Link:
         with contextlib.suppress(OSError, TimeoutError):
             await asyncio.wait_for(self._writer.wait_closed(), timeout)
 
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
     def _flush(self) -> None:
+        self._flushing = False
+        if self._have:
+            self._waiting.append(frame(Kind.HAVE, NUMBER.pack(self._have)))
+            self._have = 0
         data, self._waiting = b"".join(self._waiting), []
         if not data or self._writer.is_closing():
             return
         self._writer.write(data)
-        if self._writer.transport.get_write_buffer_size() > HELD:
-            self.drop(f"it does not take what it is told, and {HELD >> 20} MB wait")
+        transport: Any = self._writer.transport
+        if transport.get_write_buffer_size() > HELD:
+            log.warning("discovery service %s does not take what it is told, and %d MB wait", self.name, HELD >> 20)
+            self._writer.transport.abort()
 
 
 async def greet(stream: Stream, mine: Greeting) -> Greeting:

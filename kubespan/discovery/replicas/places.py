@@ -1,0 +1,123 @@
+"""Where the other processes are, and how they are reached."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kubespan.discovery.replicas.link import Stream
+
+Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+CONNECT_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Neighbours(Protocol):
+    """Who else serves the same clusters. Streams are only to and from those who may."""
+
+    async def listen(self, accept: Accept) -> None:
+        """Have streams that others open taken by `accept`. Raises OSError."""
+
+    async def places(self) -> Collection[str]:
+        """Where others may be, as far as is known now; this process may be among them."""
+
+    async def connect(self, place: str) -> Stream:
+        """Open a stream. Raises OSError (TimeoutError)."""
+
+    async def close(self) -> None:
+        """Take no more streams."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """By what processes know each other: PEM files. Whoever shows a certificate of the authority is one of them, so it
+    is an authority of their own."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+    def context(self, side: int) -> ssl.SSLContext:
+        """TLS of one side, read anew each time. Raises OSError."""
+        context = ssl.SSLContext(side)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False  # processes come and go under any address
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(self.authority)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+class Addresses:
+    """Neighbours by HOST:PORT; a name stands for all addresses that it has whenever it is looked up."""
+
+    def __init__(self, listen: str, peers: Collection[str], identity: Identity | None, *, plain: bool = False) -> None:
+        """Without an identity streams are plain: on loopback, or anywhere with `plain`. Raises ValueError."""
+        self._listen, self._peers = split(listen), [split(peer) for peer in peers]
+        self._identity = identity
+        self._loopback_only = identity is None and not plain
+        self._server: asyncio.Server | None = None
+        if self._loopback_only and not _is_loopback(self._listen[0]):
+            raise ValueError(f"{listen} is not on loopback: between hosts processes need certificates")
+
+    async def listen(self, accept: Accept) -> None:
+        """Listen. Raises OSError."""
+        tls = self._identity.context(ssl.PROTOCOL_TLS_SERVER) if self._identity else None
+        host, port = self._listen
+        timeout = CONNECT_SECONDS if tls else None
+        self._server = await asyncio.start_server(accept, host, port, ssl=tls, ssl_handshake_timeout=timeout)
+
+    async def places(self) -> Collection[str]:
+        """All addresses of all peers."""
+        found = await asyncio.gather(*(self._addresses(host, port) for host, port in self._peers))
+        return {place for places in found for place in places}
+
+    async def connect(self, place: str) -> Stream:
+        """Open a stream. Raises OSError."""
+        host, port = split(place)
+        if self._loopback_only and not _is_loopback(host):
+            raise OSError(f"{place} is not on loopback: between hosts processes need certificates")
+        async with asyncio.timeout(CONNECT_SECONDS):
+            if self._identity is None:
+                return await asyncio.open_connection(host, port)
+            return await asyncio.open_connection(host, port, ssl=self._identity.context(ssl.PROTOCOL_TLS_CLIENT))
+
+    async def close(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError:
+            log.debug("%s has no address now", host)
+            return []
+        addresses = [str(address[0]) for *_, address in found]
+        return [f"[{one}]:{port}" if ":" in one else f"{one}:{port}" for one in addresses]
+
+
+def split(address: str) -> tuple[str, int]:
+    """HOST:PORT, with brackets around an IPv6 address. Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdigit() and 0 < int(port) < 1 << 16):
+        raise ValueError(f"{address!r} is no HOST:PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
