@@ -14,6 +14,8 @@ from kubespan.discovery import pages, web
 from kubespan.discovery.certificate import CertificateFiles
 from kubespan.discovery.core import COLLECT_SECONDS, Discovery
 from kubespan.discovery.limiter import BURST, RATE, Limiter
+from kubespan.discovery.replicas.places import Neighbours
+from kubespan.discovery.replicas.replicas import Replicas
 from kubespan.discovery.service import OPTIONS, Face
 from kubespan.discovery.store import INTERVAL, Store
 
@@ -64,11 +66,19 @@ class Options:
     rate: float = RATE
     """Calls a second of one address; 0 for as many as it likes."""
 
+    name: str = ""
+    """Of this process, for the logs of others."""
+
+    neighbours: Neighbours | None = None
+    """Other processes that serve the same clusters."""
+
 
 async def run(options: Options, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then end gently. Raises SetupError."""
     store = Store(options.snapshot, options.snapshot_interval) if options.snapshot else None
     core = Discovery(store, collect_every=options.collect_every)
+    if options.neighbours is not None:
+        core.orderer = Replicas(core, options.name, options.neighbours)
     limiter = Limiter(options.rate, round(BURST * max(options.rate / RATE, 1))) if options.rate else None
     face = Face(
         core,
@@ -91,7 +101,7 @@ async def run(options: Options, stop: asyncio.Event) -> None:
         try:
             await core.start()
         except OSError as error:
-            raise SetupError(f"what was kept cannot be loaded: {_reason(error)}") from None
+            raise SetupError(f"the service cannot start: {_reason(error)}") from None
         ending.push_async_callback(core.close)
         await server.start()
         ending.push_async_callback(_end, core, server)

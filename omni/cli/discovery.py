@@ -6,10 +6,14 @@ import os
 import re
 import resource
 import signal
+import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from kubespan.discovery.replicas.places import Addresses
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -48,6 +52,13 @@ class Duration(click.ParamType):
 @click.option(
     "--rate-limit", type=click.FloatRange(0), default=15.0, help="Calls a second of one address; 0: any.  [15]"
 )
+@click.option("--name", help="What other processes call this one in their logs.  [the host's name]")
+@click.option("--peer-listen", metavar="HOST:PORT", help="Where other processes of this service come.")
+@click.option("--peers", default="", metavar="HOST:PORT,...", help="Where they are; a name is all its addresses.")
+@click.option("--peer-authority", type=click.Path(path_type=Path), help="PEM file: who has a certificate of it is one.")
+@click.option("--peer-certificate", type=click.Path(path_type=Path), help="PEM file: that of this process.")
+@click.option("--peer-key", type=click.Path(path_type=Path), help="PEM file of its key.")
+@click.option("--peer-plain", is_flag=True, help="No TLS between them: the network is protected.")
 @click.option("--log", envvar="OMNI_LOG", type=click.Choice(["console", "json"]), default="console", help="[console]")
 def discovery(
     listen: str,
@@ -63,6 +74,13 @@ def discovery(
     trust_first_x_forwarded_for: bool,
     hide_client_address: bool,
     rate_limit: float,
+    name: str | None,
+    peer_listen: str | None,
+    peers: str,
+    peer_authority: Path | None,
+    peer_certificate: Path | None,
+    peer_key: Path | None,
+    peer_plain: bool,
     log: str,
 ) -> None:
     """Run a discovery service for Talos Linux, on its own.
@@ -93,6 +111,14 @@ def discovery(
     name: default
     endpoint: https://discovery.example.com/
 
+    Several processes can serve the same clusters, so that one may be restarted or lost. All know each other: the
+    certificates are of an authority that makes no others. On one host they need none.
+
+    \b
+    omni discovery --certificate tls.crt --key tls.key --listen :443 --peer-listen :3002 \\
+        --peers discovery-1:3002,discovery-2:3002,discovery-3:3002 \\
+        --peer-authority peers-ca.crt --peer-certificate peer.crt --peer-key peer.key
+
     SIGTERM and Ctrl-C end it gently. It may be killed as well: every change is kept before it is acknowledged.
     """
     from kubespan.discovery.program import Address, Options, SetupError, run
@@ -114,6 +140,8 @@ def discovery(
             trust_real_ip=trust_x_real_ip,
             trust_forwarded_for=trust_first_x_forwarded_for,
             rate=rate_limit,
+            name=name or socket.gethostname(),
+            neighbours=neighbours(peer_listen, peers, (peer_authority, peer_certificate, peer_key), peer_plain),
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
@@ -134,6 +162,27 @@ def discovery(
         uvloop.run(until_signal())
     except SetupError as error:
         raise click.ClickException(str(error)) from None
+
+
+def neighbours(
+    listen: str | None, peers: str, files: tuple[Path | None, Path | None, Path | None], plain: bool
+) -> "Addresses | None":
+    """Who else serves the same clusters. Raises ValueError when that cannot be so."""
+    from kubespan.discovery.replicas.places import Addresses, Identity
+
+    authority, certificate, key = files
+    others = [peer.strip() for peer in peers.split(",") if peer.strip()]
+    if not listen:
+        if others:
+            raise ValueError("--peers needs --peer-listen: processes find each other from both sides")
+        return None
+    if not any(files):
+        return Addresses(listen, others, None, plain=plain)
+    if not (authority and certificate and key) or plain:
+        raise ValueError(
+            "--peer-authority, --peer-certificate and --peer-key are given together, and not with --peer-plain"
+        )
+    return Addresses(listen, others, Identity(authority, certificate, key))
 
 
 def default_snapshot() -> Path:

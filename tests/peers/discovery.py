@@ -191,13 +191,7 @@ async def _redirect(report: Report, folder: Path) -> None:
 async def _replicas(report: Report, folder: Path) -> None:
     """Two processes, of which one is restarted at a time."""
     between = [f"{HOST}:{free_port(socket.SOCK_STREAM)}" for _ in range(2)]
-    secret = folder / "secret"
-    folder.mkdir()
-    secret.write_text("0123456789abcdef0123456789abcdef")
-    flags = [
-        ("--peer-listen", mine, "--peers", theirs, "--peer-secret", str(secret))
-        for mine, theirs in (between, between[::-1])
-    ]
+    flags = [("--peer-listen", mine, "--peers", theirs) for mine, theirs in (between, between[::-1])]
     async with (
         Service(folder / "one", *EXPIRE, *flags[0]) as one,
         Service(folder / "other", *EXPIRE, *flags[1]) as other,

@@ -48,7 +48,9 @@ class Identity:
     key: Path
 
     def context(self, side: int) -> ssl.SSLContext:
-        """TLS of one side, read anew each time. Raises OSError."""
+        """TLS of one side, read anew each time. Raises OSError, of TLS itself too."""
+        for path in (self.authority, self.certificate, self.key):
+            path.open("rb").close()  # what `ssl` says of a file that is not there does not name it
         context = ssl.SSLContext(side)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False  # processes come and go under any address
@@ -68,14 +70,18 @@ class Addresses:
         self._loopback_only = identity is None and not plain
         self._server: asyncio.Server | None = None
         if self._loopback_only and not _is_loopback(self._listen[0]):
-            raise ValueError(f"{listen} is not on loopback: between hosts processes need certificates")
+            raise ValueError(f"{listen} is not on loopback: between hosts, processes know each other by certificates")
 
     async def listen(self, accept: Accept) -> None:
         """Listen. Raises OSError."""
         tls = self._identity.context(ssl.PROTOCOL_TLS_SERVER) if self._identity else None
         host, port = self._listen
         timeout = CONNECT_SECONDS if tls else None
-        self._server = await asyncio.start_server(accept, host, port, ssl=tls, ssl_handshake_timeout=timeout)
+        try:
+            self._server = await asyncio.start_server(accept, host, port, ssl=tls, ssl_handshake_timeout=timeout)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OSError(error.errno, f"cannot listen for other processes on {host}:{port}: {reason}") from None
 
     async def places(self) -> Collection[str]:
         """All addresses of all peers."""
@@ -86,7 +92,7 @@ class Addresses:
         """Open a stream. Raises OSError."""
         host, port = split(place)
         if self._loopback_only and not _is_loopback(host):
-            raise OSError(f"{place} is not on loopback: between hosts processes need certificates")
+            raise OSError(f"{place} is not on loopback: between hosts, processes know each other by certificates")
         async with asyncio.timeout(CONNECT_SECONDS):
             if self._identity is None:
                 return await asyncio.open_connection(host, port)
@@ -108,9 +114,9 @@ class Addresses:
 
 
 def split(address: str) -> tuple[str, int]:
-    """HOST:PORT, with brackets around an IPv6 address. Raises ValueError."""
+    """HOST:PORT, with brackets around an IPv6 address; without a host all of this machine. Raises ValueError."""
     host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdigit() and 0 < int(port) < 1 << 16):
+    if not colon or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise ValueError(f"{address!r} is no HOST:PORT")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
