@@ -186,7 +186,7 @@ class Store:
     async def _write(self, messages: Iterable[bytes]) -> int:
         self._rotate()
         temporary, size = self._with(".tmp"), 0
-        with temporary.open("wb") as file:
+        with os.fdopen(_private(temporary, os.O_TRUNC), "wb") as file:
             async for chunk in _chunks(messages):
                 await asyncio.to_thread(file.write, chunk)
                 size += len(chunk)
@@ -244,7 +244,12 @@ def _locked(path: Path) -> IO[bytes]:
 
 
 def _appended(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    return _private(path, os.O_APPEND)
+
+
+def _private(path: Path, flag: int) -> int:
+    """A file to write, for its owner alone: who knows a cluster's id may delete what its nodes have published."""
+    return os.open(path, flag | os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _sync(file: BinaryIO) -> None:
