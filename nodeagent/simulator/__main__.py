@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nodeagent.simulator.fleet import Fleet, FleetOptions
 from nodeagent.simulator.image import Image
+from nodeagent.simulator.mesh import Mesh
 from nodeagent.simulator.timings import Timings
 
 FILES_PER_MACHINE = 16
@@ -54,12 +55,12 @@ def with_transport(url: str, transport: str) -> str:
     return urlunsplit(parts._replace(query=urlencode(sorted(query))))
 
 
-async def run(options: FleetOptions) -> None:
+async def run(options: FleetOptions, mesh: Mesh | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with Fleet(options) as fleet:
+    async with Fleet(options, mesh=mesh) as fleet:
         waiting = {asyncio.create_task(stop.wait()), asyncio.create_task(fleet.wait())}
         done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
@@ -68,7 +69,8 @@ async def run(options: FleetOptions) -> None:
             task.result()
 
 
-def main() -> None:
+def main(mesh: Mesh | None = None) -> None:
+    """`mesh` is who knows discovery services and KubeSpan."""
     given = arguments()
     logging.basicConfig(
         level=logging.DEBUG if given.verbose else logging.INFO, format="%(asctime)s %(name)s: %(message)s"
@@ -90,7 +92,8 @@ def main() -> None:
                 timings=Timings().scaled(given.slowness),
                 trusted_roots=given.ca.read_bytes() if given.ca else None,
                 factory=given.factory,
-            )
+            ),
+            mesh,
         )
     )
 

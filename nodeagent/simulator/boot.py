@@ -10,15 +10,18 @@ import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from nodeagent.ending import end
 from nodeagent.simulator import resources
 from nodeagent.simulator.apid import Apid
 from nodeagent.simulator.configuration import Configuration
+from nodeagent.simulator.discovery import Discovery
 from nodeagent.simulator.disk import Installation
 from nodeagent.simulator.events import EventLog
 from nodeagent.simulator.kmsg import KernelLog
+from nodeagent.simulator.kubespan import KubeSpanNode
 from nodeagent.simulator.link import SideroLink
 from nodeagent.simulator.ports import Ports
 from nodeagent.simulator.sequencer import Sequencer
@@ -79,7 +82,7 @@ class Boot:
         self.services = Services(self.store, self.events, self.kernel_log, self.refresh_status)
         self.meta: dict[int, bytes] = dict(machine.disk.contents.meta)
         self.config = Configuration.parse(machine.disk.contents.config)
-        self.node_id = machine.disk.contents.node_id or _new_node_id()
+        self.node_id = machine.disk.contents.node_id or machine.world.new_node_id()
         self.images: dict[str, str] = {}
         """Pulled images: reference to digest."""
         self.member: Member | None = None
@@ -109,6 +112,8 @@ class Boot:
         self.ports = Ports(machine.listen_address)
         self.trustd = Trustd(self)
         self.link = SideroLink(self)
+        self.discovery = Discovery(self)
+        self.kubespan = KubeSpanNode(self)
         self.kubernetes: KubernetesApi | None = None
         self.cluster: EtcdCluster | None = None
         """Where the Kubernetes node of this machine is kept, once there is one."""
@@ -151,6 +156,24 @@ class Boot:
         """Everything this machine can be reached at, the best first."""
         candidates = (self.overlay, self.machine.listen_address, self.machine.hardware.address, *self.carried)
         return list(dict.fromkeys(address for address in candidates if address))
+
+    @property
+    def own_addresses(self) -> list[str]:
+        """Of its own network, virtual IPs included."""
+        return [self.machine.hardware.address, *self.carried]
+
+    @property
+    def routed_addresses(self) -> list[str]:
+        """What it tells other nodes: no virtual IPs and nothing of Kubernetes' networks, but its place in the mesh."""
+        subnets = self.config.kubernetes_subnets
+        found = (self.machine.hardware.address, self.kubespan.address)
+        return [one for one in found if one and not any(ip_address(one) in subnet for subnet in subnets)]
+
+    @property
+    def pod_networks(self) -> list[str]:
+        """Networks of the pods of this machine's Kubernetes node."""
+        node = self.cluster.objects.get("nodes", ("", self.hostname)) if self.cluster else None
+        return list(node["spec"].get("podCIDRs") or ()) if node else []
 
     @property
     def join(self) -> JoinConfig:
@@ -247,9 +270,11 @@ class Boot:
 
     def publish_addresses(self) -> None:
         configured = self.config.complete
-        self.publish(resources.addresses(self.machine.hardware, self.overlay, self.carried, configured=configured))
+        mesh, hardware = self.kubespan.address, self.machine.hardware
+        self.publish(resources.addresses(hardware, self.overlay, self.carried, mesh, configured=configured))
         self.put(types.HOSTNAME_STATUS, {"hostname": self.hostname})
         self.events.publish(events_pb2.AddressEvent(hostname=self.hostname, addresses=self.addresses))
+        self.discovery.wake()
 
     def carry(self, virtual_ip: str) -> None:
         """Have a virtual IP."""
@@ -285,6 +310,7 @@ class Boot:
             self.publish_config("persistent", config)
         self.config = config
         self.publish_config("v1alpha1", config)
+        self.discovery.wake()
         async with self._config_changed:
             self._config_changed.notify_all()
 
@@ -408,13 +434,3 @@ class Boot:
         if self.config.kubelet_image and not self.node_ready:
             unmet.append(("nodeReady", f'node "{self.hostname}" status is not available yet'))
         return unmet
-
-
-def _new_node_id() -> str:
-    """A discovery identity: base62 of 32 random bytes."""
-    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-    number, text = int.from_bytes(uuid.uuid4().bytes + uuid.uuid4().bytes, "big"), ""
-    while number:
-        number, digit = divmod(number, 62)
-        text = digits[digit] + text
-    return text

@@ -12,7 +12,12 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
+from nodeagent.simulator.mesh import Cluster, Service
 from talos import kernelargs, yaml12
+from talos.config import document as documents
+from talos.config import kubespan
+from talos.config.discovery import PUBLIC_SERVICE
+from talos.config.kubespan import KubeSpan
 from talos.kernelargs import JoinConfig
 from talos.machinetype import MachineType
 from talos.pem import CertKey
@@ -114,6 +119,44 @@ class Configuration:
     @property
     def cluster_id(self) -> str:
         return str(self._document("DiscoveryIdentityConfig").get("clusterID") or self.cluster.get("id") or "")
+
+    @property
+    def discovery_identity(self) -> Cluster | None:
+        """Whom the machines of the cluster know each other by; None without a secret."""
+        secret = self._document("DiscoveryIdentityConfig").get("clusterSecret") or self.cluster.get("secret")
+        return Cluster(self.cluster_id, str(secret)) if self.cluster_id and secret else None
+
+    @cached_property
+    def discovery_services(self) -> tuple[Service, ...]:
+        """Where they find each other; none where discovery is off."""
+        documents = [item for item in self.documents if item.get("kind") == "DiscoveryServiceConfig"]
+        services = [_service(str(item.get("name") or ""), str(item.get("endpoint") or "")) for item in documents]
+        legacy = self.cluster.get("discovery") or _NOTHING
+        service = (legacy.get("registries") or _NOTHING).get("service") or _NOTHING
+        if legacy.get("enabled") and not service.get("disabled"):
+            services.append(_service("legacy", str(service.get("endpoint") or PUBLIC_SERVICE)))
+        return tuple(services)
+
+    @property
+    def discovery_enabled(self) -> bool:
+        return bool(self.discovery_services) and self.discovery_identity is not None
+
+    @cached_property
+    def kubespan(self) -> KubeSpan | None:
+        """What it says of the mesh, in either form; None when it says nothing."""
+        return kubespan.read(documents.load(self.text)) if self.complete else None
+
+    @property
+    def extra_endpoints(self) -> tuple[str, ...]:
+        """Where others shall look for this machine besides its addresses, as IP:PORT."""
+        documents = [item for item in self.documents if item.get("kind") == "KubeSpanEndpointsConfig"]
+        return tuple(str(text) for item in documents for text in item.get("extraAnnouncedEndpoints") or ())
+
+    @property
+    def trusted_roots(self) -> bytes:
+        """Certificates that count beside the system's, PEM."""
+        documents = [item for item in self.documents if item.get("kind") == "TrustedRootsConfig"]
+        return "\n".join(str(item.get("certificates") or "") for item in documents).encode()
 
     @property
     def cluster_name(self) -> str:
@@ -235,6 +278,13 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _service(name: str, url: str) -> Service:
+    parts = urlsplit(url)
+    insecure = parts.scheme == "http"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return Service(name, f"{host}:{parts.port or (80 if insecure else 443)}", insecure)
 
 
 def _encoded_pair(value: Any) -> CertKey | None:

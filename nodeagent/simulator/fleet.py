@@ -15,6 +15,7 @@ from nodeagent.simulator.disk import Disk
 from nodeagent.simulator.etcd import Member
 from nodeagent.simulator.image import Image
 from nodeagent.simulator.machine import Machine
+from nodeagent.simulator.mesh import Mesh
 from nodeagent.simulator.rpc import all_services
 from nodeagent.simulator.timings import Timings
 from nodeagent.simulator.world import World
@@ -58,12 +59,14 @@ class FleetOptions:
 class Fleet:
     """Machines that run until they are switched off; an async context manager that pulls all plugs at its end."""
 
-    def __init__(self, options: FleetOptions, api: ApiServer | None = None) -> None:
-        """`api` answers for all machines; without it one with every method there is."""
+    def __init__(self, options: FleetOptions, api: ApiServer | None = None, mesh: Mesh | None = None) -> None:
+        """`api` answers for all machines; without it one with every method there is. `mesh` is who knows discovery
+        services and KubeSpan.
+        """
         self._options = options
         self._tasks: list[asyncio.Task[None]] = []
         self._api = api or ApiServer(all_services())
-        self.world = World(self._api)
+        self.world = World(self._api, mesh)
         self.machines = [self._machine(index) for index in range(options.machines)]
         for machine in self.machines:
             if data := machine.disk.contents.etcd:

@@ -61,7 +61,7 @@ def register_node(boot: Boot, objects: KubernetesObjects, *, ready: bool) -> Non
             "capacity": capacity,
             "allocatable": capacity,
             "nodeInfo": {
-                "machineID": boot.node_id,
+                "machineID": boot.machine.world.machine_id(boot.node_id),
                 "systemUUID": boot.uuid,
                 "bootID": boot.id,
                 "kernelVersion": KERNEL,

@@ -175,7 +175,7 @@ class SideroLink:
         self._engine = UserspaceEngine(self._private_key, answer.address, udp=None if answer.tunnel else (host, 0))
         boot.overlay = answer.address
         name = TUNNEL_LINK if answer.tunnel else UDP_LINK
-        boot.publish(resources.overlay_link(name))
+        boot.publish(resources.wireguard_link(name))
         boot.publish_addresses()
         await boot.ports.attach(self._engine)
 

@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 async def start(boot: Boot) -> None:
     """Start everything; returns when all required services are up. Before etcd is bootstrapped that may be never."""
     publish_identity(boot)
-    boot.machine.world.discover(boot.config.cluster_id)
     boot.services.start("cri")
     boot.spawn(_kubelet(boot), "kubelet")
     if boot.config.machine_type.is_control_plane:
@@ -55,8 +54,6 @@ def publish_identity(boot: Boot) -> None:
     config = boot.config
     boot.put(types.MACHINE_TYPE, str(config.machine_type))
     boot.put(types.IDENTITY, {"nodeId": boot.node_id})
-    boot.put(types.INFO, {"clusterId": config.cluster_id, "clusterName": config.cluster_name})
-    boot.put(types.DISCOVERY_CONFIG, {"discoveryEnabled": True, "serviceClusterID": config.cluster_id})
     boot.put(types.NODENAME, {"nodename": boot.hostname, "hostnameVersion": "1"})
     boot.put(types.NODE_IP, {"addresses": [own] if (own := own_address(boot)) else []})
     os_ca = config.os_ca

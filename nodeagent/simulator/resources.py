@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 from ipaddress import ip_address, ip_interface
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nodeagent.simulator.disk import Installation
 from nodeagent.simulator.hardware import BlockDevice, Hardware
 from talos.resources import Metadata, Resource, ResourceType
 from talos.resources import types as t
 
-if TYPE_CHECKING:
-    from nodeagent.simulator.boot import Boot
-
 Content = Iterator[tuple[ResourceType, str, Any]]
 
 LINK = "eth0"
+_INDEX = {LINK: 2, "siderolink": 3, "siderolinktun": 3, "kubespan": 4}
 PREFIX = 16
 """Length of the network of every machine."""
 
@@ -332,12 +330,18 @@ def virtual_address(address: str) -> str:
     return f"{LINK}/{address}/{ip_address(address).max_prefixlen}"
 
 
-def addresses(machine: Hardware, overlay: str | None, carried: Sequence[str], *, configured: bool) -> Content:
-    """Node addresses; `overlay` is the machine's SideroLink address, `carried` are the virtual IPs that it has now."""
+def addresses(
+    machine: Hardware, overlay: str | None, carried: Sequence[str], mesh: str | None, *, configured: bool
+) -> Content:
+    """Node addresses; `overlay` is the machine's SideroLink address, `carried` are the virtual IPs that it has now,
+    `mesh` is its KubeSpan address.
+    """
     own = f"{machine.address}/{PREFIX}"
     held = [(LINK, own), *(tuple(virtual_address(item).split("/", 1)) for item in carried)]
     if overlay:
         held.append(("siderolink", f"{overlay}/64"))
+    if mesh:
+        held.append(("kubespan", f"{mesh}/64"))
     for link, address in held:
         yield (
             t.ADDRESS_STATUS,
@@ -345,13 +349,14 @@ def addresses(machine: Hardware, overlay: str | None, carried: Sequence[str], *,
             {
                 "address": address,
                 "linkName": link,
-                "linkIndex": 2 if link == LINK else 3,
+                "linkIndex": _INDEX[link],
                 "family": "inet6" if ":" in address else "inet4",
                 "scope": "global",
             },
         )
     current = [address for _, address in held]
-    sets = {"default": [own], "routed": [own], "current": current, "accumulative": current}
+    routed = [own, f"{mesh}/64"] if mesh else [own]
+    sets = {"default": [own], "routed": routed, "current": current, "accumulative": current}
     for name, members in sets.items():
         yield t.NODE_ADDRESS, name, {"addresses": members}
         if configured:
@@ -359,32 +364,17 @@ def addresses(machine: Hardware, overlay: str | None, carried: Sequence[str], *,
             yield t.NODE_ADDRESS, f"{name}-only-k8s", {"addresses": []}
 
 
-def member(boot: Boot) -> dict[str, Any]:
-    """A machine as the members of its cluster see it."""
-    config = boot.config
-    spec: dict[str, Any] = {
-        "nodeId": boot.node_id,
-        "addresses": [boot.machine.hardware.address],
-        "hostname": boot.hostname,
-        "machineType": str(config.machine_type),
-        "operatingSystem": f"Talos ({boot.version})",
-    }
-    if config.machine_type.is_control_plane:
-        spec["controlPlane"] = {"port": config.api_server_port}
-    return spec
-
-
-def overlay_link(name: str) -> Content:
-    """The WireGuard interface; one inside gRPC is a TUN device."""
+def wireguard_link(name: str, mtu: int = 1280) -> Content:
+    """An interface of an overlay; one inside gRPC is a TUN device."""
     yield (
         t.LINK_STATUS,
         name,
         {
-            "index": 3,
+            "index": _INDEX[name],
             "type": "nohdr",
-            "kind": "wireguard" if name == "siderolink" else "tun",
+            "kind": "tun" if name == "siderolinktun" else "wireguard",
             "flags": "UP,POINTTOPOINT,RUNNING,NOARP,LOWER_UP",
-            "mtu": 1280,
+            "mtu": mtu,
             "operationalState": "unknown",
             "linkState": True,
             "port": "Other",

@@ -117,6 +117,8 @@ async def _boot(boot: Boot, sequence: Sequence) -> None:
     boot.enter(Stage.BOOTING)
     async with sequence.phase("saveConfig"):
         boot.machine.disk.update(config=boot.config.text, node_id=boot.node_id)
+    boot.spawn(boot.discovery.run(), "discovery")
+    boot.spawn(boot.kubespan.run(), "KubeSpan")
     boot.spawn(boot.apid.configure(), "apid")
     if boot.installation is None:
         boot.spawn(_install_unattended(boot), "unattended install")
@@ -217,6 +219,7 @@ def reset(order: ResetOrder) -> Body:
         async with sequence.phase("stopServices"):
             await node.stop(boot)
         async with sequence.phase("reset"):
+            await boot.discovery.leave()
             await asyncio.sleep(boot.machine.timings.wipe)
             await _wipe(boot, order)
         boot.events.publish(

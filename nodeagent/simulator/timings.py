@@ -24,6 +24,8 @@ class Timings:
     """From the registration of a Kubernetes node until it is Ready."""
     node_lost: float = 40.0
     """A node that is silent for so long is no longer Ready."""
+    kubespan: float = 3.0
+    """Between two looks at the peers of the mesh. One that does not answer has 15 seconds all the same."""
     wipe: float = 0.5
     failure: float = 10.0
     """After a failed sequence, before the machine reboots."""

@@ -35,6 +35,7 @@ def demo(config: Config) -> None:
 def simulator(arguments: tuple[str, ...]) -> None:
     """Run simulated Talos machines, against any server."""
     from nodeagent.simulator.__main__ import main
+    from omni.simulated_mesh import SimulatedMesh
 
     sys.argv = ["omni simulator", *arguments]
-    main()
+    main(SimulatedMesh())

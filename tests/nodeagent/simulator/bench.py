@@ -4,23 +4,27 @@ import asyncio
 import contextlib
 import functools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from nodeagent.client import NodeClient
 from nodeagent.simulator.boot import Boot
 from nodeagent.simulator.fleet import Fleet, FleetOptions
 from nodeagent.simulator.image import Image
 from nodeagent.simulator.machine import Machine
+from nodeagent.simulator.mesh import Mesh
 from nodeagent.simulator.timings import Timings
 from nodeagent.tls import Credentials
 from talos import pki, secrets
+from talos.config import patch
 from talos.config.document import encode
 from talos.config.generate import GenerateInput, generate
 from talos.contract import VersionContract
 from talos.machinetype import MachineType
 from talos.pem import CertKey
+from talos.resources import ResourceType
 
 OVERLAY = "fdae:41e4:649b:9303::1"
 """Where the control plane calls from: administrator in maintenance mode."""
@@ -73,11 +77,15 @@ class Bench:
 
 @contextlib.asynccontextmanager
 async def bench(
-    machines: int = 1, version: str = "v1.13.8", timings: Timings = FAST, **options: object
+    machines: int = 1,
+    version: str = "v1.13.8",
+    timings: Timings = FAST,
+    mesh: Mesh | None = None,
+    **options: object,
 ) -> AsyncIterator[Bench]:
     """Machines that have just been switched on."""
     chosen = FleetOptions(machines=machines, image=Image(version), timings=timings, **options)  # type: ignore[arg-type]
-    async with asyncio.timeout(PATIENCE), Fleet(chosen) as fleet:
+    async with asyncio.timeout(PATIENCE), Fleet(chosen, mesh=mesh) as fleet:
         yield Bench(fleet)
 
 
@@ -108,6 +116,22 @@ async def install(b: Bench, machine: Machine) -> Boot:
             pass
         await client.reboot()
     return await next_boot(machine, first)
+
+
+async def until(boot: Boot, kind: ResourceType, holds: Callable[[dict[str, Any]], bool], namespace: str = "") -> None:
+    """Wait until the specs of all resources of a type, by id, are as they should be."""
+    collection = boot.store.collection(kind, namespace)
+    while not holds({id: resource.spec for id, resource in collection.items.items()}):
+        await collection.after(collection.position)
+
+
+async def configure(b: Bench, machine: Machine, data: bytes) -> Boot:
+    """Install a machine and give it its configuration; the boot that follows it."""
+    await install(b, machine)
+    async with b.client(machine) as client:
+        await client.wait_for_answer(5)
+        await client.apply_configuration(data)
+    return await in_stage(machine, "booting")
 
 
 async def run_cluster(b: Bench, control_planes: int, workers: int = 0) -> list[Machine]:
@@ -143,6 +167,7 @@ def config(
     endpoint: str = "https://127.0.0.1:6443",
     disk: str = "/dev/vda",
     image: str = "ghcr.io/siderolabs/installer:v1.13.8",
+    patches: Sequence[str] = (),
 ) -> bytes:
     """A configuration of the tests' cluster."""
     given = GenerateInput(
@@ -154,7 +179,7 @@ def config(
         install_disk=disk,
         install_image=image,
     )
-    return encode(generate(given, machine_type)).encode()
+    return encode(patch.apply(generate(given, machine_type), map(patch.load_patch, patches))).encode()
 
 
 def admin() -> CertKey:

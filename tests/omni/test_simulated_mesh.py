@@ -1,0 +1,255 @@
+"""Simulated machines that find each other by a real discovery service, and their mesh."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any
+
+import grpc
+import pytest
+
+from kubespan.crypto import ClusterKey, parse_secret
+from kubespan.discovery.core import Discovery
+from kubespan.discovery.service import OPTIONS, Face
+from nodeagent import errors
+from nodeagent.simulator.boot import Boot
+from omni.simulated_mesh import SimulatedMesh
+from talos import pki
+from talos.config import discovery, kubespan
+from talos.config.kubespan import KubeSpan
+from talos.contract import VersionContract
+from talos.gen.sidero import discovery_pb2 as pb
+from talos.pem import CertKey
+from talos.resources import types
+from tests.nodeagent.simulator.bench import Bench, bench, bundle, config, configure, next_boot, until
+
+CONTRACT = VersionContract.parse("v1.13")
+HOST = "127.0.0.1"
+
+
+@dataclass
+class Service:
+    """A discovery service on loopback."""
+
+    port: int = 0
+    core: Discovery = field(default_factory=Discovery)
+
+    @contextlib.asynccontextmanager
+    async def running(self, identity: CertKey | None = None, **face: Any) -> AsyncIterator["Service"]:
+        server = grpc.aio.server(options=OPTIONS)
+        Face(self.core, **face).add_to(server)
+        if identity is None:
+            self.port = server.add_insecure_port(f"{HOST}:{self.port}")
+        else:
+            credentials = grpc.ssl_server_credentials([(identity.key, identity.crt)])
+            self.port = server.add_secure_port(f"{HOST}:{self.port}", credentials)
+        await self.core.start()
+        await server.start()
+        try:
+            yield self
+        finally:
+            await self.core.drain()
+            await server.stop(1)
+            await self.core.close()
+
+    def known(self) -> dict[str, pb.Affiliate]:
+        """What it has of the tests' cluster."""
+        cluster = self.core.state.cluster(bundle().cluster_id)
+        listed = pb.ListResponse.FromString(cluster.listing()) if cluster else pb.ListResponse()
+        return {affiliate.id: affiliate for affiliate in listed.affiliates}
+
+
+def patches(service: str, mesh: KubeSpan | None = None) -> list[str]:
+    found = [discovery.patch(CONTRACT, service)]
+    return found if mesh is None else [*found, kubespan.patch(CONTRACT, mesh)]
+
+
+async def cluster(b: Bench, service: str, mesh: KubeSpan | None = None) -> list[Boot]:
+    """All machines as one cluster of control planes, which answer calls without each other."""
+    data = config(patches=patches(service, mesh))
+    return await asyncio.gather(*(configure(b, machine, data) for machine in b.fleet.machines))
+
+
+async def all_up(boots: list[Boot]) -> None:
+    def everybody(specs: dict[str, Any]) -> bool:
+        return len(specs) == len(boots) - 1 and all(spec["state"] == "up" for spec in specs.values())
+
+    for boot in boots:
+        await until(boot, types.KUBESPAN_PEER_STATUS, everybody)
+
+
+async def test_machines_find_each_other_by_the_service_of_their_configuration():
+    async with Service().running() as service, bench(machines=3, mesh=SimulatedMesh()) as b:
+        boots = await cluster(b, f"http://{HOST}:{service.port}")
+        ids = {boot.node_id for boot in boots}
+        for boot in boots:
+            await until(boot, types.AFFILIATE, lambda specs: specs.keys() == ids)
+            others = {f"service/{id}" for id in ids - {boot.node_id}}
+            await until(boot, types.AFFILIATE, lambda specs, others=others: specs.keys() == others, "cluster-raw")
+            await until(boot, types.MEMBER, lambda specs: specs.keys() == {boot.hostname for boot in boots})
+        key = ClusterKey(parse_secret(bundle().cluster_secret))
+        first = boots[0]
+        published = key.open(service.known()[first.node_id].data)
+        assert published.node_id == first.node_id
+        assert published.addresses == (ip_address(first.machine.hardware.address),)
+        assert (published.hostname, published.nodename) == (first.hostname, first.hostname)
+        assert (published.machine_type, published.operating_system) == ("controlplane", "Talos (v1.13.8)")
+        assert published.control_plane is not None
+        assert published.control_plane.api_server_port == 6443
+        assert published.kubespan is None
+        seen = boots[1].store.get(types.AFFILIATE, first.node_id)
+        assert seen is not None
+        own = first.store.get(types.AFFILIATE, first.node_id)
+        assert own is not None
+        assert seen.spec == own.spec
+
+
+async def test_a_mesh():
+    async with Service().running(report_address=False) as service, bench(machines=3, mesh=SimulatedMesh()) as b:
+        boots = await cluster(b, f"http://{HOST}:{service.port}", KubeSpan())
+        await all_up(boots)
+        first, second, _ = boots
+        identity = first.store.get(types.KUBESPAN_IDENTITY).spec
+        prefix = identity["address"].removesuffix("/128")
+        assert identity["subnet"].endswith("::/64")
+        assert prefix.startswith(identity["subnet"].removesuffix("::/64"))
+        spec = second.store.get(types.KUBESPAN_PEER_SPEC, identity["publicKey"]).spec
+        host = first.machine.hardware.address
+        assert spec == {
+            "address": prefix,
+            "allowedIPs": [f"{host}/32", f"{prefix}/128"],
+            "endpoints": [f"{host}:51820"],
+            "label": first.hostname,
+        }
+        status = second.store.get(types.KUBESPAN_PEER_STATUS, identity["publicKey"]).spec
+        assert (status["state"], status["endpoint"], status["label"]) == ("up", f"{host}:51820", first.hostname)
+        assert status["lastHandshakeTime"] > status["lastEndpointChange"]
+        addresses = first.store.get(types.NODE_ADDRESS, "routed").spec["addresses"]
+        assert addresses == [f"{host}/16", f"{prefix}/64"]
+        assert first.store.get(types.LINK_STATUS, "kubespan").spec["kind"] == "wireguard"
+        settings = first.store.get(types.KUBESPAN_CONFIG).spec
+        assert (settings["enabled"], settings["forceRouting"], settings["mtu"]) == (True, True, 1420)
+        assert first.store.list(types.KUBESPAN_ENDPOINT) == []
+
+
+async def test_secrets_are_for_administrators():
+    async with Service().running() as service, bench(machines=1, mesh=SimulatedMesh()) as b:
+        (boot,) = await cluster(b, f"http://{HOST}:{service.port}", KubeSpan())
+        await until(boot, types.KUBESPAN_IDENTITY, bool)
+        secret = (types.DISCOVERY_CONFIG, types.KUBESPAN_CONFIG, types.KUBESPAN_IDENTITY)
+        open_ = (types.AFFILIATE, types.MEMBER, types.IDENTITY, types.INFO, types.KUBESPAN_PEER_STATUS)
+        async with b.client(b.fleet.machines[0], "os:reader") as client:
+            await client.wait_for_answer(5)
+            for kind in secret:
+                with pytest.raises(errors.NodeError, match="not authorized"):
+                    await client.list(kind)
+            for kind in open_:
+                await client.list(kind)
+        async with b.client(b.fleet.machines[0], "os:admin") as client:
+            for kind in secret:
+                assert len(await client.list(kind)) == 1
+
+
+async def test_a_reset_takes_the_machine_out_and_a_reboot_does_not():
+    async with Service().running() as service, bench(machines=2, mesh=SimulatedMesh()) as b:
+        boots = await cluster(b, f"http://{HOST}:{service.port}", KubeSpan())
+        await all_up(boots)
+        stays, goes = boots
+        key = goes.store.get(types.KUBESPAN_IDENTITY).spec["publicKey"]
+        async with b.client(goes.machine, "os:admin") as client:
+            await client.wait_for_answer(5)
+            await client.reboot()
+        again = await next_boot(goes.machine, goes, "booting")
+        assert again.node_id == goes.node_id
+        await all_up([stays, again])
+        assert again.store.get(types.KUBESPAN_IDENTITY).spec["publicKey"] == key
+        assert set(service.known()) == {stays.node_id, goes.node_id}
+        async with b.client(goes.machine, "os:admin") as client:
+            await client.wait_for_answer(5)
+            await client.reset(graceful=False, reboot=True, wipe=("STATE", "EPHEMERAL"))
+        await until(stays, types.MEMBER, lambda specs: specs.keys() == {stays.hostname})
+        await until(stays, types.KUBESPAN_PEER_SPEC, lambda specs: not specs)
+        assert set(service.known()) == {stays.node_id}
+        fresh = await next_boot(goes.machine, again)
+        assert fresh.node_id != goes.node_id
+
+
+async def test_a_restart_of_the_service_loses_nobody():
+    service = Service()
+    async with bench(machines=2, mesh=SimulatedMesh()) as b:
+        async with service.running():
+            boots = await cluster(b, f"http://{HOST}:{service.port}", KubeSpan())
+            await all_up(boots)
+        service.core = Discovery()  # an empty one: machines publish again by themselves
+        async with service.running():
+            while set(service.known()) != {boot.node_id for boot in boots}:
+                await asyncio.sleep(0.05)
+            await all_up(boots)
+
+
+async def test_discovery_turned_off():
+    async with Service().running() as service, bench(machines=2, mesh=SimulatedMesh()) as b:
+        boots = await cluster(b, f"http://{HOST}:{service.port}", KubeSpan())
+        await all_up(boots)
+        off = "cluster:\n  discovery:\n    enabled: false\n"
+        changed = config(patches=[*patches(f"http://{HOST}:{service.port}"), off])
+        boot = boots[0]
+        async with b.client(boot.machine, "os:admin") as client:
+            await client.wait_for_answer(5)
+            await client.apply_configuration(changed)
+        await until(boot, types.DISCOVERY_CONFIG, lambda specs: not specs["cluster"]["discoveryEnabled"])
+        await until(boot, types.AFFILIATE, lambda specs: not specs)
+        await until(boot, types.KUBESPAN_IDENTITY, lambda specs: not specs)
+        assert boot.store.list(types.KUBESPAN_PEER_STATUS) == []
+        assert boot.node_id in service.known(), "it is left to expire"
+
+
+async def test_over_tls_by_roots_of_the_configuration():
+    now = datetime.now(UTC)
+    authority = pki.kubernetes_ca(now)
+    identity = pki.kube_apiserver(authority, now, [ip_address(HOST)])
+    async with Service().running(identity) as service, bench(machines=2, mesh=SimulatedMesh()) as b:
+        url = f"https://{HOST}:{service.port}"
+        trusting = discovery.patch(CONTRACT, url, roots=authority.crt.decode())
+        boots = [await configure(b, machine, config(patches=[trusting])) for machine in b.fleet.machines]
+        for boot in boots:
+            await until(boot, types.MEMBER, lambda specs: len(specs) == 2)
+
+
+async def test_a_redirect_is_followed():
+    async with Service().running() as there, Service().running(redirect=f"{HOST}:{there.port}") as here:
+        async with bench(machines=2, mesh=SimulatedMesh()) as b:
+            boots = await cluster(b, f"http://{HOST}:{here.port}")
+            for boot in boots:
+                await until(boot, types.MEMBER, lambda specs: len(specs) == 2)
+        assert here.known() == {}
+
+
+async def test_talos_1_14_has_several_services():
+    async with (
+        Service().running() as one,
+        Service().running() as other,
+        bench(machines=2, version="v1.14.1", mesh=SimulatedMesh()) as b,
+    ):
+        documents = "---\n".join(
+            f"apiVersion: v1alpha1\nkind: DiscoveryServiceConfig\nname: {name}\nendpoint: http://{HOST}:{service.port}\n"
+            for name, service in (("default", one), ("other", other))
+        )
+        boots = await asyncio.gather(
+            *(configure(b, machine, config(contract="v1.14", patches=[documents])) for machine in b.fleet.machines)
+        )
+        ids = {boot.node_id for boot in boots}
+        for boot in boots:
+            await until(boot, types.AFFILIATE, lambda specs: specs.keys() == ids)
+            spec = boot.store.get(types.DISCOVERY_CONFIG).spec
+            assert [service["name"] for service in spec["serviceEndpoints"]] == ["default", "other"]
+            assert spec["serviceEndpoints"][0] == {
+                "name": "default",
+                "endpoint": f"{HOST}:{one.port}",
+                "insecure": True,
+            }
+        while not set(one.known()) == set(other.known()) == ids:
+            await asyncio.sleep(0.05)
