@@ -167,6 +167,8 @@ class DiscoveryClient:
         self._publication: Publication | None = None
         self._due = asyncio.Event()
         self._leaving = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._ended = asyncio.Event()
         self._pause = FIRST_PAUSE
         self.public_address: Address | None = None
@@ -191,6 +193,12 @@ class DiscoveryClient:
             self._publication = Publication.seal(self._key, *wanted)
             self._due.set()
 
+    def reconnect(self) -> None:
+        """Go on with a new connection at once: the network of this host changed, and the old one may be dead."""
+        self._pause = FIRST_PAUSE
+        self._moved.set()
+        self._hurry.set()
+
     async def leave(self, timeout: float = HELLO_TIMEOUT) -> None:
         """Have the service forget this node, and end `run`, which has to be running.
 
@@ -198,17 +206,16 @@ class DiscoveryClient:
         """
         self._leaving.set()
         self._due.set()
+        self._hurry.set()
         async with asyncio.timeout(timeout):
             await self._ended.wait()
 
     async def run(self) -> None:
         """Until `leave`, or until cancelled."""
         while True:
-            pause = self._next_pause()
-            if self._leaving.is_set():  # and could not be told
-                await asyncio.sleep(pause)
-            else:
-                await _wait(self._leaving, pause)
+            await _wait(self._hurry, self._next_pause())
+            self._hurry.clear()
+            self._moved.clear()
             try:
                 async with self._stub() as stub:
                     if self._leaving.is_set() or await self._session(stub):
@@ -235,15 +242,17 @@ class DiscoveryClient:
             return False
         following = asyncio.create_task(self._follow(stub))
         refreshing = asyncio.create_task(self._refresh(stub))
+        moving = asyncio.create_task(self._moved.wait())
+        tasks = following, refreshing, moving
         try:
-            await asyncio.wait({following, refreshing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if following.done():
                 following.result()
             return refreshing.done() and refreshing.result()
         finally:
-            following.cancel()
-            refreshing.cancel()
-            await asyncio.gather(following, refreshing, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hello(self, stub: pb_grpc.ClusterStub) -> bool:
         """Whether this is the service to talk to; else the next connection goes to the other one."""
