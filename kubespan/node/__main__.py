@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import platform
+import re
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ from typing import TypeVar
 
 import yaml
 
-from kubespan.affiliates import Endpoint
+from kubespan.affiliates import MAX_PORT, Endpoint
 from kubespan.crypto import parse_secret
 from kubespan.node.daemon import Daemon, Settings
 from kubespan.node.endpoints import PORT, Filter
@@ -64,9 +65,12 @@ def parser() -> argparse.ArgumentParser:
 
     tunnel = parser.add_argument_group("the tunnel")
     tunnel.add_argument("--wireguard", type=Kind, choices=list(Kind), default=Kind.KERNEL, help="what carries packets")
-    tunnel.add_argument("--interface", default="kubespan", metavar="NAME", help="default: %(default)s")
-    tunnel.add_argument("--port", type=int, default=PORT, metavar="UDP", help="default: %(default)s")
-    tunnel.add_argument("--mtu", type=int, default=1420, help="of the tunnel: that of the network below less 80")
+    tunnel.add_argument("--interface", type=_interface, default="kubespan", metavar="NAME", help="default: %(default)s")
+    tunnel.add_argument("--port", type=_between(1, MAX_PORT), default=PORT, metavar="UDP", help="default: %(default)s")
+    tunnel.add_argument(
+        "--mtu", type=_between(1280, 65535), default=1420, metavar="BYTES",
+        help="what fits into the network below, less 80; default: %(default)s",
+    )  # fmt: skip
     tunnel.add_argument(
         "--allow-down-peer-bypass", action="store_true", help="reach peers that are down by the host's own routes"
     )
@@ -107,6 +111,23 @@ def _value(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return value
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {low} to {high}")
+        return int(text)
+
+    return number
+
+
+def _interface(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,14}", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names no interface: a letter, then up to 14 letters, digits, dots and dashes"
+        )
+    return text
 
 
 def read_cluster(text: str) -> tuple[str, bytes]:

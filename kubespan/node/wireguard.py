@@ -40,6 +40,12 @@ class Kind(StrEnum):
     WIREGUARD_GO = "wireguard-go"
 
 
+_NEEDS = {
+    Kind.KERNEL: "it needs the right NET_ADMIN and WireGuard in the kernel; wireguard-go needs only the former",
+    Kind.WIREGUARD_GO: "it needs the right NET_ADMIN and /dev/net/tun",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A peer as the interface is told; no endpoint leaves the one that it has."""
@@ -140,7 +146,9 @@ class Interface:
         except BaseException as error:
             await self.close()
             if isinstance(error, OSError):
-                raise OSError(error.errno, f"no WireGuard interface {name}: {error.strerror}") from None
+                raise OSError(
+                    error.errno, f"no WireGuard interface {name}: {error.strerror} ({_NEEDS[kind]})"
+                ) from None
             raise
         return self
 
@@ -200,7 +208,7 @@ class Interface:
             async with asyncio.timeout(START_TIMEOUT):
                 while not control.exists():
                     if self._process.returncode is not None:
-                        raise OSError(errno.EIO, "wireguard-go does not start: is it installed? Its message is above")
+                        raise OSError(errno.EIO, "wireguard-go does not start: is it installed?")
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise OSError(errno.ETIMEDOUT, "wireguard-go opened no control socket") from None

@@ -176,8 +176,15 @@ async def scenario(nodes: list[Node], service: Service, cluster: Path) -> None:
         for node in (beta, gamma):
             await until(lambda node=node: alpha.identity.public_key not in node.peers(), f"{node.name} lets alpha go")
     assert await ping("beta", gamma.address, SECONDS)
-    for node in (beta, gamma):
-        assert await node.stop() == 0
+    assert await gamma.stop() == 0
+
+    # Whose interface is taken away cannot go on, and leaves nothing behind.
+    network.inside("beta", "ip", "link", "delete", interface("beta"))
+    async with asyncio.timeout(SECONDS):
+        assert await beta.process.wait() == 1
+    for host in ("alpha", "beta", "gamma"):
+        assert "fwmark" not in network.inside(host, "ip", "rule")
+        assert not network.inside(host, "nft", "list", "tables")
 
 
 @contextlib.asynccontextmanager

@@ -70,6 +70,10 @@ def test_settings(tmp_path):
         ("--filter-endpoints", "!ten", "'!ten' is no filter"),
         ("--extra-endpoint", "203.0.113.7", "'203.0.113.7' is no endpoint"),
         ("--service", "ftp://discovery.example.org", "is no discovery service"),
+        ("--port", "0", "'0' is no number from 1 to 65535"),
+        ("--mtu", "1279", "'1279' is no number from 1280 to"),
+        ("--interface", "a-name-too-long-", "names no interface"),
+        ("--interface", "; reboot", "names no interface"),
         ("--cluster", "/nowhere/at-all", "No such file"),
     ],
 )
