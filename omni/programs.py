@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 import redis
@@ -83,6 +84,7 @@ def gateway(config: Config) -> None:
     """Everything that machines talk to, and the public port."""
     keys.require(config, "kek", "wireguard.key", *(["internal.crt"] if config.internal else []))
     prepare(config, "gateway")
+    from apps.gateways.discovery import DiscoverySettings
     from apps.gateways.program import Settings, main
     from omni.health import gateway_metrics
 
@@ -90,6 +92,12 @@ def gateway(config: Config) -> None:
     host, port = split_address(config.listen)
     own = config.key_folder / "server.crt", config.key_folder / "server.key"
     certificate, key = (Path(config.certificate), Path(config.certificate_key)) if config.certificate else own
+
+    discovery = DiscoverySettings(
+        file=config.data / "discovery" / f"{config.name}.binpb",
+        interval=config.discovery_interval,
+        proxies=[ip_network(network) for network in config.trusted_networks],
+    )
 
     def problem() -> str:
         return _database_problem() or ("" if gateway_metrics(run) else "links are being restored")
@@ -112,6 +120,7 @@ def gateway(config: Config) -> None:
             internal=split_address(config.internal) if config.internal else None,
             internal_address=config.internal_address,
             web=tuple(split_address(address) for address in config.web_addresses),
+            discovery=discovery if config.discovery else None,
         )
     )
 

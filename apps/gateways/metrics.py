@@ -1,11 +1,12 @@
 """The gateway's own numbers for Prometheus. It has no HTTP: the web process reads them from a unix socket."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from apps.gateways.directory import Directory
 from apps.gateways.monitor import Monitor
@@ -46,10 +47,13 @@ def vars_of(counters: Counters) -> dict[str, int]:
     return {name: getattr(counters, name) for name in counters.__slots__}
 
 
-async def serve(path: Path, engine: Engine, directory: Directory, monitor: Monitor, live: Live) -> asyncio.Server:
-    """Answer each connection on a unix socket with the numbers in Prometheus' text form."""
+async def serve(
+    path: Path, engine: Engine, directory: Directory, monitor: Monitor, live: Live, others: Iterable[Collector] = ()
+) -> asyncio.Server:
+    """Answer each connection on a unix socket with the numbers in Prometheus' text form, and those of `others`."""
     registry, collector = CollectorRegistry(), _Collector(directory, monitor, live)
-    registry.register(collector)
+    for each in (collector, *others):
+        registry.register(each)
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         collector.counters = await engine.counters()

@@ -23,6 +23,7 @@ from apps.gateways.batcher import Batcher
 from apps.gateways.changes import Change, follow_changes
 from apps.gateways.dialing import Dialing
 from apps.gateways.directory import Directory, Known
+from apps.gateways.discovery import DiscoverySettings, EmbeddedDiscovery
 from apps.gateways.holding import Holding
 from apps.gateways.monitor import Monitor
 from apps.gateways.public import PublicPort
@@ -65,6 +66,7 @@ class Settings:
     internal: tuple[str, int] | None = None  # where it is dialled by the other processes
     internal_address: str = ""  # the same as they know it
     web: tuple[tuple[str, int], ...] = ()  # internal addresses of web processes; without any, the one on this host
+    discovery: DiscoverySettings | None = None  # of the discovery service, where there is one
 
     @property
     def upstream(self) -> Upstream:
@@ -92,6 +94,8 @@ async def run(settings: Settings) -> None:
     )
     balancers = Balancers(engine, dialing.dial)
     proxies, keys = Proxies(dialing.dial), Keys()
+    discovery = EmbeddedDiscovery(engine, settings.discovery) if settings.discovery else None
+    reach = discovery.beside(dialing.dial) if discovery else dialing.dial  # what our other processes may ask for
     holding = Holding(roster, directory, sessions, batcher, engine, lambda: links, balancers.look, agents.link_changed)
 
     def refused(known: Known) -> None:
@@ -114,6 +118,8 @@ async def run(settings: Settings) -> None:
             agents.heard(change.kind, str(change.id), change.organisation)
         elif change.kind == "cluster":  # its members among others; what a machine says changes none
             balancers.look()
+            if discovery:
+                discovery.cluster_changed(change.id)
         elif change.kind == "authority":
             authorities.look()
         elif change.kind == "access-key":
@@ -131,6 +137,8 @@ async def run(settings: Settings) -> None:
         authorities.look()
         proxies.missed()
         keys.server.wake()
+        if discovery:
+            discovery.missed()
 
     monitor = Monitor(
         roster.name,
@@ -152,7 +160,7 @@ async def run(settings: Settings) -> None:
         trust=ClusterTrust(),
         endpoint=settings.wireguard_endpoint,
         socket=settings.run / "grpc.sock",
-        services=[agents.server.add_to, keys.add_to, proxies.talos.add_to],
+        services=[agents.server.add_to, keys.add_to, proxies.talos.add_to, *([discovery.add_to] if discovery else [])],
     )
     public = PublicPort(
         lambda: tls_context(settings),
@@ -166,19 +174,30 @@ async def run(settings: Settings) -> None:
         await roster.enter()
         ending.push_async_callback(roster.leave)
         ending.push_async_callback(proxies.close)
+        if discovery:
+            ending.push_async_callback(discovery.stop)
         ending.push_async_callback(links.stop)
         ending.push_async_callback(sessions.close)
         ending.push_async_callback(agents.close)
         await agents.start()
         await authorities.load()
         await links.start()  # restores peers, then listens on the overlay and on grpc.sock
+        if discovery:
+            await discovery.start()
         await proxies.start(settings.run / "kube.sock")
-        dialled = await dial.serve(settings.run / "gateway.sock", dialing.dial)
+        dialled = await dial.serve(settings.run / "gateway.sock", reach)
         ending.callback(dialled.close)
         if settings.internal and settings.identity:
-            asked = await dial.serve_internal(*settings.internal, settings.identity, dialing.dial, dialing.here)
+            asked = await dial.serve_internal(*settings.internal, settings.identity, reach, dialing.here)
             ending.callback(asked.close)
-        numbers = await metrics.serve(settings.run / "metrics.sock", engine, directory, monitor, proxies.live)
+        numbers = await metrics.serve(
+            settings.run / "metrics.sock",
+            engine,
+            directory,
+            monitor,
+            proxies.live,
+            [discovery.numbers] if discovery else [],
+        )
         ending.callback(numbers.close)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(roster.run(others_changed))
@@ -192,7 +211,19 @@ async def run(settings: Settings) -> None:
             tasks.create_task(authorities.run())
             tasks.create_task(follow_changes(settings.dsn, heard, missed))
             tasks.create_task(public.serve(settings.host, settings.port))
+            if discovery:
+                tasks.create_task(discovery.run())
             log.info("gateway %s listens on %s:%d", settings.name, settings.host, settings.port)
+            await _until_stopped(discovery)
+
+
+async def _until_stopped(discovery: EmbeddedDiscovery | None) -> None:
+    """Wait to be cancelled, then send nodes away while the way to them is still open."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        if discovery:
+            await discovery.drain()
 
 
 async def open_engine(settings: Settings) -> Engine:
