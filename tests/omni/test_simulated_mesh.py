@@ -14,10 +14,10 @@ import pytest
 from kubespan.crypto import ClusterKey, parse_secret
 from kubespan.discovery.core import Discovery
 from kubespan.discovery.service import OPTIONS, Face
-from nodeagent import errors
+from nodeagent import dial, errors
 from nodeagent.simulator.boot import Boot
 from omni.simulated_mesh import SimulatedMesh
-from talos import pki
+from talos import pki, siderolink
 from talos.config import discovery, kubespan
 from talos.config.kubespan import KubeSpan
 from talos.contract import VersionContract
@@ -25,6 +25,7 @@ from talos.gen.sidero import discovery_pb2 as pb
 from talos.pem import CertKey
 from talos.resources import types
 from tests.nodeagent.simulator.bench import Bench, bench, bundle, config, configure, next_boot, until
+from tests.nodeagent.simulator.controlplane import control_plane
 
 CONTRACT = VersionContract.parse("v1.13")
 HOST = "127.0.0.1"
@@ -253,3 +254,144 @@ async def test_talos_1_14_has_several_services():
             }
         while not set(one.known()) == set(other.known()) == ids:
             await asyncio.sleep(0.05)
+
+
+class Clock:
+    """The underlay's time, which a test moves on."""
+
+    def __init__(self, b: Bench) -> None:
+        self.now = 1_800_000_000.0
+        self._b = b
+        b.fleet.world.underlay.clock = lambda: self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += seconds
+        for machine in self._b.fleet.machines:
+            machine.boot.kubespan.wake()
+
+
+def state_of(boot: Boot, other: Boot) -> dict[str, Any]:
+    """What a machine says of another."""
+    key = other.store.get(types.KUBESPAN_IDENTITY).spec["publicKey"]
+    return boot.store.get(types.KUBESPAN_PEER_STATUS, key).spec
+
+
+async def sees(boot: Boot, other: Boot, **wanted: Any) -> None:
+    """Wait until a machine says so of another."""
+    key = other.store.get(types.KUBESPAN_IDENTITY).spec["publicKey"]
+
+    def holds(specs: dict[str, Any]) -> bool:
+        return key in specs and {name: specs[key][name] for name in wanted} == wanted
+
+    await until(boot, types.KUBESPAN_PEER_STATUS, holds)
+
+
+@contextlib.asynccontextmanager
+async def mesh(machines: int, settings: KubeSpan | None = None) -> AsyncIterator[tuple[Bench, list[Boot], Clock]]:
+    """A mesh whose machines have heard of each other."""
+    async with Service().running(report_address=False) as service, bench(machines, mesh=SimulatedMesh()) as b:
+        clock = Clock(b)
+        boots = await cluster(b, f"http://{HOST}:{service.port}", settings or KubeSpan())
+        for boot in boots:
+            await until(boot, types.KUBESPAN_PEER_SPEC, lambda specs: len(specs) == machines - 1)
+        yield b, boots, clock
+
+
+async def test_a_cut_pair_is_down_and_heals():
+    async with mesh(3) as (b, (first, second, third), clock):
+        clock.forward(1)
+        await all_up([first, second, third])
+        underlay = b.fleet.world.underlay
+        pair = frozenset(boot.machine.hardware.uuid for boot in (first, second))
+        underlay.faults.cut.add(pair)
+        underlay.changed()
+        clock.forward(120)
+        assert state_of(first, second)["state"] == "up", "its last handshake is not old enough"
+        clock.forward(160)
+        for one, other in ((first, second), (second, first)):
+            await sees(one, other, state="down")
+            await sees(one, third, state="up")
+        underlay.faults.cut.clear()
+        underlay.changed()
+        clock.forward(16)
+        await all_up([first, second, third])
+
+
+async def test_a_machine_behind_a_translator_calls_others():
+    async with mesh(2) as (b, (inside, outside), clock):
+        underlay = b.fleet.world.underlay
+        underlay.faults.nat[inside.machine.hardware.uuid] = "203.0.113.7:41641"
+        underlay.changed()
+        clock.forward(300)
+        await sees(inside, outside, state="up", endpoint=f"{outside.machine.hardware.address}:51820")
+        await sees(outside, inside, state="up", endpoint="203.0.113.7:41641")
+        assert state_of(outside, inside)["lastUsedEndpoint"] == f"{inside.machine.hardware.address}:51820"
+
+
+async def test_endpoints_that_machines_see_are_told():
+    async with mesh(3, KubeSpan(harvest=True)) as (b, boots, clock):
+        inside, outside, third = boots
+        underlay = b.fleet.world.underlay
+        underlay.faults.nat[inside.machine.hardware.uuid] = "203.0.113.7:41641"
+        underlay.changed()
+        clock.forward(300)
+        key = inside.store.get(types.KUBESPAN_IDENTITY).spec["publicKey"]
+        await until(
+            outside,
+            types.KUBESPAN_ENDPOINT,
+            lambda specs: specs.get(key) == {"affiliateID": inside.node_id, "endpoint": "203.0.113.7:41641"},
+        )
+        await until(third, types.KUBESPAN_PEER_SPEC, lambda specs: "203.0.113.7:41641" in specs[key]["endpoints"])
+
+
+async def test_two_machines_behind_different_translators_do_not_meet():
+    async with mesh(2) as (b, (one, other), clock):
+        underlay = b.fleet.world.underlay
+        for boot, outside in ((one, "203.0.113.7:41641"), (other, "203.0.113.8:41641")):
+            underlay.faults.nat[boot.machine.hardware.uuid] = outside
+        underlay.changed()
+        for _ in range(20):
+            clock.forward(16)
+        for boot, peer in ((one, other), (other, one)):
+            await until(
+                boot, types.KUBESPAN_PEER_STATUS, lambda specs: all(spec["state"] == "down" for spec in specs.values())
+            )
+            assert state_of(boot, peer)["receiveBytes"] == state_of(peer, boot)["transmitBytes"]
+
+
+async def test_a_clock_that_is_set_back():
+    async with mesh(2) as (b, (wrong, right), clock):
+        clock.forward(1)
+        await all_up([wrong, right])
+        underlay = b.fleet.world.underlay
+        before = state_of(right, wrong)["lastHandshakeTime"]
+        underlay.faults.clock[wrong.machine.hardware.uuid] = -7200
+        underlay.changed()
+        clock.forward(130)
+        await until(
+            right,
+            types.KUBESPAN_PEER_STATUS,
+            lambda specs: all(spec["lastHandshakeTime"] > before for spec in specs.values()),
+        )
+        assert state_of(right, wrong)["state"] == "up", "it called"
+        assert state_of(wrong, right)["lastHandshakeTime"] < before, "by its own clock"
+
+
+async def test_over_the_link_of_the_machine():
+    """The service is on the overlay, where only machines are."""
+    async with Service().running(report_address=False) as service, control_plane() as plane:
+        server = siderolink.server_address()
+
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await dial.join((reader, writer), await asyncio.open_connection(HOST, service.port))
+
+        await plane.engine.serve(siderolink.DISCOVERY_PORT, carry)
+        async with bench(2, mesh=SimulatedMesh(), api=plane.api) as b:
+            boots = await cluster(b, f"http://[{server}]:{siderolink.DISCOVERY_PORT}", KubeSpan())
+            await all_up(boots)
+            spec = boots[0].store.get(types.DISCOVERY_CONFIG).spec
+            assert spec["serviceEndpoint"] == f"[{server}]:{siderolink.DISCOVERY_PORT}"
+            assert spec["serviceEndpointInsecure"]
+            told = boots[1].store.get(types.AFFILIATE, boots[0].node_id).spec
+            assert not any(siderolink.has_purpose(one, siderolink.Purpose.SIDEROLINK) for one in told["addresses"])
+            assert told["kubespan"]["endpoints"] == [f"{boots[0].machine.hardware.address}:51820"]
