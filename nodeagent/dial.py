@@ -3,12 +3,13 @@
 A connection is one JSON line (`{"address", "port"}`, and `"here": true` when the gateway shall not ask another one),
 one JSON answer (`{}` or `{"error"}`), then the bytes of the connection both ways. Who may connect may reach every
 machine: on one host that is a unix socket in a private folder, between hosts TLS with the internal certificate.
+Between hosts `{"service"}` instead leads to what the gateway itself has for its like.
 """
 
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from nodeagent import internal
@@ -56,12 +57,22 @@ async def join(one: Stream, other: Stream) -> None:
 async def serve(path: Path, dial: Dial) -> asyncio.Server:
     """Answer `dial` requests on a unix socket with connections that `dial` opens."""
     path.unlink(missing_ok=True)
-    return await asyncio.start_unix_server(_answering(dial, dial), path=str(path))
+    return await asyncio.start_unix_server(_answering(dial, dial, {}), path=str(path))
 
 
-async def serve_internal(host: str, port: int, identity: internal.Identity, dial: Dial, here: Dial) -> asyncio.Server:
-    """The same for our processes on other hosts; `here` opens what no other gateway may help with."""
-    return await internal.listen(host, port, identity, _answering(dial, here))
+async def serve_internal(
+    host: str,
+    port: int,
+    identity: internal.Identity,
+    dial: Dial,
+    here: Dial,
+    services: Mapping[str, Handler] | None = None,
+) -> asyncio.Server:
+    """The same for our processes on other hosts; `here` opens what no other gateway may help with.
+
+    `services` take connections that ask for one of them.
+    """
+    return await internal.listen(host, port, identity, _answering(dial, here, services or {}))
 
 
 async def through(path: Path, address: str, port: int, timeout: float = 15) -> Stream:
@@ -82,7 +93,12 @@ async def through_host(
     return await _ask(internal.connect(*gateway, identity), request, timeout)
 
 
-def _answering(dial: Dial, here: Dial) -> Handler:
+async def service_on_host(gateway: tuple[str, int], identity: internal.Identity, name: str, timeout: float) -> Stream:
+    """A connection to a service of the gateway itself. Raises `NoWay`, OSError or TimeoutError."""
+    return await _ask(internal.connect(*gateway, identity), {"service": name}, timeout)
+
+
+def _answering(dial: Dial, here: Dial, services: Mapping[str, Handler]) -> Handler:
     live: set[asyncio.Task[None] | None] = set()  # else a connection that ended one way may be collected as garbage
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -98,6 +114,9 @@ def _answering(dial: Dial, here: Dial) -> Handler:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = json.loads(await asyncio.wait_for(reader.readline(), 10))
+            if "service" in request:
+                await serve(str(request["service"]), reader, writer)
+                return
             way = here if request.get("here") else dial
             target = await way(str(request["address"]), int(request["port"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -109,6 +128,12 @@ def _answering(dial: Dial, here: Dial) -> Handler:
             return
         writer.write(b"{}\n")
         await join((reader, writer), target)
+
+    async def serve(name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if name not in services:
+            raise OSError(f"this process has no service {name}")
+        writer.write(b"{}\n")
+        await services[name](reader, writer)
 
     return hold
 
