@@ -22,6 +22,7 @@ from kubespan.discovery.counting import Method
 from kubespan.discovery.limiter import Limiter
 from kubespan.discovery.limits import Refused
 from kubespan.discovery.source import Address
+from kubespan.discovery.watching import SMALL
 from kubespan.ports import Act, Gate
 from talos.gen.sidero import discovery_pb2 as pb
 
@@ -44,8 +45,8 @@ OPTIONS: list[tuple[str, Any]] = [
 ]
 """For servers that carry nothing else."""
 
-WATCHES = 8_192
-"""Of one address."""
+OPEN_CALLS = 2_048
+"""Of one address: watches, calls that wait for their turn, and those whose answer was not taken yet."""
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Face:
         self._core, self._gate, self._limiter = core, gate, limiter
         self._report_address, self._redirect, self._address_of = report_address, redirect, address_of
         self._trust_real_ip, self._trust_forwarded_for = trust_real_ip, trust_forwarded_for
-        self._watches: Counter[Address] = Counter()
+        self._open: Counter[Address] = Counter()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Answer the service's methods on a server that has not started."""
@@ -102,8 +103,10 @@ class Face:
         code = "OK"
         try:
             address = self._address(context)
-            if self._limiter is not None and address is not None:
-                await self._limiter.turn(address, context.time_remaining)
+            if address is not None:
+                self._enter(address, context)
+                if self._limiter is not None:
+                    await self._limiter.turn(address, context.time_remaining)
             method.received += 1
             answered = await answer(data, context, address)
             if answered is not None:
@@ -115,7 +118,7 @@ class Face:
         except DecodeError:
             code = "INTERNAL"
             await context.abort(grpc.StatusCode.INTERNAL, "the request cannot be read: it is no message of this method")
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, grpc.aio.InternalError):  # the latter: it went while something was sent to it
             code = "CANCELLED"
             raise
         except Exception:
@@ -134,6 +137,18 @@ class Face:
             if said is not None:
                 return said
         return self._address_of(context.peer())
+
+    def _enter(self, address: Address, context: Any) -> None:
+        """Raises Refused."""
+        if self._open[address] >= OPEN_CALLS:
+            raise Refused("RESOURCE_EXHAUSTED", "too many open calls from this address")
+        self._open[address] += 1
+        context.add_done_callback(partial(self._leave, address))
+
+    def _leave(self, address: Address, context: Any) -> None:
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
 
     async def _admit(self, address: Address | None, cluster_id: str, affiliate_id: str, act: Act) -> None:
         """Raises Refused."""
@@ -175,39 +190,31 @@ class Face:
         cluster_id = pb.ListRequest.FromString(data).cluster_id
         limits.check_cluster_id(cluster_id)
         await self._admit(address, cluster_id, "", Act.LIST)
+        size = self._core.state.size(cluster_id)
+        if size > SMALL:
+            await self._core.room.enter(address, size)
+            context.add_done_callback(lambda context: self._core.room.leave(address, size))
         return self._core.state.listing(cluster_id)
 
     async def _watch(self, data: bytes, context: Any, address: Address | None) -> None:
+        """First all there is, then each change, until the client or the service ends it."""
+        core, method = self._core, self._core.calls.method("Watch")
         cluster_id = pb.WatchRequest.FromString(data).cluster_id
         limits.check_cluster_id(cluster_id)
         await self._admit(address, cluster_id, "", Act.WATCH)
-        if address is None:
-            await self._tell(cluster_id, context)
-            return
-        if self._watches[address] >= WATCHES:
-            raise Refused("RESOURCE_EXHAUSTED", "too many watches from this address")
-        self._watches[address] += 1
+        size = core.state.size(cluster_id)
+        await core.room.enter(address, size)
+        watch, listing = core.watch(cluster_id)
         try:
-            await self._tell(cluster_id, context)
-        finally:
-            self._watches[address] -= 1
-            if not self._watches[address]:
-                del self._watches[address]
-
-    async def _tell(self, cluster_id: str, context: Any) -> None:
-        """First all there is, then each change, until the client or the service ends it."""
-        core, method = self._core, self._core.calls.method("Watch")
-        async with core.room.of(core.state.size(cluster_id)):
-            watch, event = core.watch(cluster_id)
             try:
-                await context.write(event)
-            except BaseException:
-                core.unwatch(cluster_id, watch)
-                raise
-        try:
+                await context.write(listing)
+            finally:
+                core.room.leave(address, size)
+            del listing  # the watch may last for days
             method.sent += 1
-            while (following := await watch.next()) is not None:
-                await context.write(following)
+            while (event := await watch.next()) is not None:
+                await context.write(event)
+                del event
                 method.sent += 1
         finally:
             core.unwatch(cluster_id, watch)

@@ -1,22 +1,22 @@
-"""What one who watches a cluster has still to be told."""
+"""What clients have still to be told, and how much of it is held for those who do not listen."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Hashable
 
+from kubespan.discovery.limits import Refused
 from kubespan.discovery.state import Change
 
 SMALL = 64 * 1024
-"""Bytes of a first message that are not worth counting: a connection's buffers take as much."""
+"""Bytes of a message that are not worth counting: a connection's buffers take as much."""
 
-ROOM = 64 * 1024 * 1024
-"""Bytes of larger first messages that are under way at a time."""
+ROOM_EACH, ROOM = 8 * 1024 * 1024, 256 * 1024 * 1024
+"""Bytes of larger messages that are under way at a time: to one address, and to all."""
 
 PATIENCE = 30.0
-"""Seconds that a client has to take its first message while others wait for room."""
+"""Seconds that a call waits until those to others at its address are taken."""
 
 
 class Watch:
@@ -74,48 +74,84 @@ class Watch:
 
 
 class Room:
-    """Bounds what is held of first messages, which are as large as a cluster, for clients that do not read them.
+    """Bounds what is held of messages that are as large as a cluster, for clients that do not read them.
 
-    Who finds no room waits for it. Then those who take too long lose theirs, and their call with it.
+    What gRPC was given cannot be taken back. So who does not read holds up calls from its own address alone.
     """
 
-    def __init__(self, most: int = ROOM, patience: float = PATIENCE) -> None:
-        self._most, self._patience = most, patience
-        self._taken = 0
-        self._since: dict[asyncio.Task[object], float] = {}
-        self._turn = asyncio.Lock()
-        self._freed = asyncio.Event()
+    def __init__(self, each: int = ROOM_EACH, most: int = ROOM, patience: float = PATIENCE) -> None:
+        self._each, self._most, self._patience = each, most, patience
+        self._all = 0
+        self._shares: dict[Hashable, _Share] = {}
 
-    @asynccontextmanager
-    async def of(self, size: int) -> AsyncIterator[None]:
-        """Room for a message of so many bytes, for as long as it is being written by this task."""
+    async def enter(self, who: Hashable, size: int) -> None:
+        """Wait for room for a message of so many bytes to an address. `leave` is called when it was taken.
+
+        Raises Refused.
+        """
         if size <= SMALL:
-            yield
             return
-        task = asyncio.current_task()
-        assert task is not None
-        async with self._turn:
-            while self._taken and self._taken + size > self._most:
-                await self._wait()
-            self._taken += size
-            self._since[task] = time.monotonic()
+        if self._all + size > self._most:
+            raise Refused("UNAVAILABLE", "too many clients that do not read; try again")
+        share = self._shares.setdefault(who, _Share(self._each))
         try:
-            yield
+            await share.enter(size, self._patience)
         finally:
-            self._since.pop(task, None)
-            self._taken -= size
-            self._freed.set()
+            self._tidy(who, share)
+        self._all += size
 
-    async def _wait(self) -> None:
-        """Until somebody is done; makes the one who holds longest give up when its time is over."""
-        self._freed.clear()
-        oldest = next(iter(self._since), None)
-        left = self._patience
-        if oldest is not None:
-            left += self._since[oldest] - time.monotonic()
+    def leave(self, who: Hashable, size: int) -> None:
+        """Such a message was taken, or will never be."""
+        if size > SMALL:
+            share = self._shares[who]
+            self._all -= size
+            share.leave(size)
+            self._tidy(who, share)
+
+    def _tidy(self, who: Hashable, share: _Share) -> None:
+        if not share.used:
+            self._shares.pop(who, None)
+
+
+class _Share:
+    """What one address has of it. Who comes first is served first; a single message always fits."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._taken = most, 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @property
+    def used(self) -> bool:
+        return bool(self._taken or self._waiting)
+
+    async def enter(self, size: int, patience: float) -> None:
+        """Raises Refused."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        self._admit()
+        if turn.done():
+            return
         try:
-            await asyncio.wait_for(self._freed.wait(), max(left, 0))
+            await asyncio.wait_for(turn, patience)
         except TimeoutError:
-            if oldest in self._since:
-                del self._since[oldest]
-                oldest.cancel()
+            raise Refused("UNAVAILABLE", "other clients at this address do not read; try again") from None
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave(size)
+            raise
+        finally:
+            self._admit()
+
+    def leave(self, size: int) -> None:
+        self._taken -= size
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting:
+            size, turn = self._waiting[0]
+            if not turn.done():
+                if self._taken and self._taken + size > self._most:
+                    return
+                self._taken += size
+                turn.set_result(None)
+            self._waiting.popleft()
