@@ -14,6 +14,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from apps.api.registry import watched
 from apps.dashboard.consumers import KINDS
+from kubespan.discovery.core import Discovery
+from kubespan.discovery.service import Face
 from nodeagent.authservice import AuthServer
 from nodeagent.siderolink import server as siderolink
 from nodeagent.tunnel.server import AgentServer
@@ -69,7 +71,7 @@ async def grpc_methods() -> set[str]:
             trust=mock.Mock(),
             endpoint="192.0.2.1:1",
             socket=Path(folder) / "grpc",
-            services=[AgentServer(mock.Mock()).add_to, AuthServer(mock.Mock(), "").add_to],
+            services=[AgentServer(mock.Mock()).add_to, AuthServer(mock.Mock(), "").add_to, Face(Discovery()).add_to],
         )
         await server.start()
     return {f"GRPC {method}" for method in recorder.methods}

@@ -11,6 +11,7 @@ LINK_KEY = "a WireGuard key that a Provision call let in"
 AGENT = "a secret of its own, which a join token let in; the registry knows it"
 AWAITED_CONNECTION = "the random id of a connection, told to one agent"
 SIGNED_CALL = "a signature by an access key of the same holder"
+CLUSTER_ID = "the random id of a cluster, told to its nodes; over SideroLink, a member of the cluster"
 OVERLAY_PEER = "the overlay address, which WireGuard has proved"
 OVERLAY_PEER_AND_TOKEN = "the overlay address and the cluster's machine token"
 
@@ -275,3 +276,8 @@ GRPC: dict[str, str] = {
     "GRPC /events.EventSinkService/Publish": OVERLAY_PEER,
     "GRPC /securityapi.SecurityService/Certificate": OVERLAY_PEER_AND_TOKEN,
 }
+    "GRPC /sidero.discovery.server.Cluster/Hello": CLUSTER_ID,
+    "GRPC /sidero.discovery.server.Cluster/AffiliateUpdate": CLUSTER_ID,
+    "GRPC /sidero.discovery.server.Cluster/AffiliateDelete": CLUSTER_ID,
+    "GRPC /sidero.discovery.server.Cluster/List": CLUSTER_ID,
+    "GRPC /sidero.discovery.server.Cluster/Watch": CLUSTER_ID,
