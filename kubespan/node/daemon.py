@@ -151,11 +151,11 @@ class Daemon:
         present = await interface.peers()
         before = self.statuses
         self.statuses = advance(before, self.specs, wireguard.observed(present), time.time(), self.timing)
-        await interface.apply(*wireguard.changes(wireguard.wanted(self.specs, self.statuses), present))
         networks = routed(self.specs, self.statuses, only_up=self._settings.allow_down_peer_bypass)
-        if networks != self._steered:
+        if networks != self._steered:  # before there is a peer: nothing to it shall leave in plain
             await routing.steer(self._settings.interface, networks, self._settings.mtu)
             self._steered = networks
+        await interface.apply(*wireguard.changes(wireguard.wanted(self.specs, self.statuses), present))
         self._tell(before)
 
     def _publish(self) -> None:
