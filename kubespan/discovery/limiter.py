@@ -16,6 +16,7 @@ LONGEST_WAIT = 60.0
 """Seconds; so at most 900 calls of an address wait. No call of a node has so late a deadline."""
 
 _SWEEP_AT = 4096
+_ROUNDING = 1e-6
 
 
 class Limiter:
@@ -59,7 +60,7 @@ class Limiter:
         if len(self._full_at) >= self._sweep_at:
             self._full_at = {one: at for one, at in self._full_at.items() if at > now}
             self._sweep_at = max(_SWEEP_AT, 2 * len(self._full_at))
-        return full_at - now - self._burst * self._interval
+        return full_at - now - self._burst * self._interval - _ROUNDING
 
     def _give_back(self, who: Hashable) -> None:
         if who in self._full_at:
