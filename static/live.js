@@ -117,9 +117,10 @@ async function round() {
   }
 }
 
-/** Replace an element by what its address gives now; it keeps its place. */
+/** Replace an element by what its address gives now; it keeps its place, and the rows that came as one scrolled. */
 async function swap(el) {
-  const answer = await fetch(el.dataset.src, { headers: { "HX-Request": "true" } }).catch(() => null);
+  const rows = "window" in el.dataset ? `&rows=${el.querySelectorAll("tbody > tr[id]").length}` : "";
+  const answer = await fetch(el.dataset.src + rows, { headers: { "HX-Request": "true" } }).catch(() => null);
   if (answer?.status === 404) return el.remove();
   if (!answer?.ok || answer.redirected) return;
   const fresh = parse(await answer.text()).firstElementChild;

@@ -18,6 +18,7 @@ from apps.clusters.observe_machine import machine_name
 from apps.dashboard.page import PageRequest, drops, headings, in_order, page, show, start_of
 from apps.machines import queries as machines
 from apps.machines.models import Machine
+from apps.mesh import meshes
 from apps.reconcile.conditions import WORST_FIRST, Shown, State
 
 ROWS = 50
@@ -153,9 +154,10 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
         "kubeconfig_ways": _ways(ways.open_to(cluster), ways.WAYS),
         "talosconfig_ways": _ways([ways.NODE, *([ways.OWN] if cluster.own_endpoint else [])], ways.TALOS_WAYS),
         "carrier": _carrier(request, cluster),
+        **_mesh(request, cluster),
         "cli": f"omni clusters get {name}\nomni cluster template export {name}",
     }
-    return show(request, "clusters/detail.html", context, "clusters", "cluster,machine")
+    return show(request, "clusters/detail.html", context, "clusters", "cluster,machine,mesh")
 
 
 @page("cluster.read")
@@ -166,6 +168,14 @@ def cluster_overview(request: PageRequest, name: str) -> HttpResponse:
         return render(request, "clusters/gone.html", {"name": name, "organisation": request.organisation})
     context = {"organisation": request.organisation, **_overview(request, cluster)}
     return render(request, "clusters/overview.html", context)
+
+
+@page("cluster.read")
+def cluster_mesh_line(request: PageRequest, name: str) -> HttpResponse:
+    """How its nodes hear each other, for a live swap."""
+    cluster = cluster_of(request, name)
+    context = {"organisation": request.organisation, "cluster": cluster, **_mesh(request, cluster)}
+    return render(request, "clusters/mesh.html", context)
 
 
 @page("cluster.read")
@@ -204,6 +214,12 @@ def _blocking(conditions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     wrong = [item for item in conditions if item["state"] in ("bad", "ask", "off", "warn")]
     wrong.sort(key=lambda item: WORST_FIRST.index(item["state"]))
     return wrong[:2] or [item for item in conditions if item["state"] != "ok"][:1]
+
+
+def _mesh(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
+    """How its nodes hear each other over KubeSpan, as it was read last."""
+    status = meshes.status_of(cluster)
+    return {"mesh_status": status, "mesh_state": meshes.summary(request.actor, status).state}
 
 
 def _sets(cluster: Cluster) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ KINDS = {
     "join-token": "join-token.list",
     "cluster": "cluster.list",
     "cluster-machine": "cluster.list",
+    "mesh": "cluster.list",
     "member": "member.list",
     "api-token": "api-token.list",
     "service-account": "service-account.list",
@@ -121,6 +122,7 @@ def _hidden(actor: Actor, kind: str, id: str) -> bool:
 
 HIDEABLE: dict[str, Callable[[str], QuerySet[Any]]] = {
     "cluster": lambda id: Cluster.objects.filter(id=id),
+    "mesh": lambda id: Cluster.objects.filter(id=id),
     "machine": lambda id: listed().filter(id=id),
     "cluster-machine": lambda id: listed().filter(cluster_machine__id=id),
     "link": lambda id: listed().filter(link__id=id),

@@ -19,6 +19,7 @@ from apps.machines import actions, agent_queries, queries, states
 from apps.machines.history import EventFilter, LogFilter
 from apps.machines.joinpage import agent_command, join_arguments
 from apps.machines.models import AgentTarget, JoinToken, Link, Machine
+from apps.mesh.listing import part_of
 from apps.reconcile.conditions import Shown
 from apps.tenants.windows import window
 from nodeagent.inventory import node_addresses
@@ -165,6 +166,7 @@ def machine_detail(request: PageRequest, uuid: str) -> HttpResponse:
     """One machine: what it is, does and says."""
     context = _detail(request, uuid)
     context["log"] = log_view(context["machine"], LogFilter(), "", SHORT_LINES)
+    context["part"] = part_of(request.actor, context["machine"])
     context["events"] = event_view(context["machine"], EventFilter(), "", SHORT_EVENTS)
     return show(request, "machines/detail.html", context, "machines", "machine")
 

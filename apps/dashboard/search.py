@@ -61,6 +61,7 @@ PAGES: tuple[_Entry, ...] = (
     _Entry("Home", "overview needs attention status fleet", "home-page", "organisation.read", "home"),
     _Entry("Machines", "nodes servers list", "machines", "machine.list", "machine"),
     _Entry("Clusters", "kubernetes list", "clusters", "cluster.list", "cluster"),
+    _Entry("Mesh", "kubespan wireguard network peers nodes pairs discovery", "meshes", "cluster.list", "mesh"),
     _Entry("Free machines", "unused idle", "machines", "machine.list", "machine", query="q=free%3Dyes+state%3Dfree"),
     _Entry("Machines not connected", "lost silent off", "machines", "machine.list", "machine", query="q=state%3Doff"),
     _Entry("Agents", "tunnel jump host scan accept found", "agents", "agent.list", "swap"),

@@ -164,7 +164,7 @@ class ClusterMeshViewSet(TenantViewSet):
     def mesh(self, request: TenantRequest, slug: str, name: str) -> Response:
         """The mesh as a whole: counts, sites, and what is wrong with the reason."""
         status, view = self._look()
-        return Response(_mesh(status, view, meshes.shown(request.actor, status, view)))
+        return Response(_mesh(status, view, meshes.summary(request.actor, status, view).state))
 
     @extend_schema(
         responses=MeshNodePageSerializer,

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from apps.mesh.meshes import View
+from apps.access.actor import Actor
+from apps.clusters.models import Cluster
+from apps.machines.models import Machine
+from apps.mesh.meshes import View, view_of
+from apps.mesh.models import MeshNode, MeshStatus
 from apps.mesh.states import BY_NAME, PAIRS, REASONS, TROUBLE, count, pair_state, side_state
 from apps.reconcile.conditions import Shown
 from kubespan.mesh import Pair, Peer
@@ -134,6 +138,29 @@ def node_row(view: View, i: int) -> NodeRow:
     )
 
 
+@dataclass(frozen=True)
+class Part:
+    """A machine as a node of its cluster's mesh."""
+
+    node: NodeRow
+    status: MeshStatus
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.status.cluster
+
+
+def part_of(actor: Actor, machine: Machine) -> Part | None:
+    """A machine's part in a mesh as it was read last, as an actor may see it; None for one that is in none."""
+    row = MeshNode.objects.filter(machine=machine).exclude(key="").first()
+    status = MeshStatus.objects.filter(cluster=row.cluster_id).select_related("cluster").first() if row else None
+    if row is None or status is None:
+        return None
+    view = view_of(actor, status)
+    found = next((i for i, each in enumerate(view.rows) if each.id == row.id), None)
+    return Part(node_row(view, found), status) if found is not None else None
+
+
 def node_state(view: View, i: int) -> Shown:
     """How a node is with the others."""
     mesh = view.mesh
@@ -183,13 +210,9 @@ class PairRow:
     since: datetime | None = None
 
     @property
-    def endpoint(self) -> str:
-        """In use, as far as either says."""
-        return self.there.endpoint or self.back.endpoint
-
-    @property
-    def handshake(self) -> datetime | None:
-        return max(filter(None, (self.there.handshake, self.back.handshake)), default=None)
+    def worse(self) -> SideRow:
+        """What is said by the one that does not hear the other; of two such, by the first."""
+        return self.back if self.there.state.shape == "ok" and self.back.state.shape != "unknown" else self.there
 
 
 def pair_row(view: View, i: int, j: int) -> PairRow:

@@ -16,7 +16,7 @@ from apps.clusters.models import Cluster
 from apps.machines import queries as machines
 from apps.machines.models import Machine
 from apps.mesh.models import MeshNode, MeshStatus
-from apps.mesh.states import counted_state, mesh_state
+from apps.mesh.states import counted_state, counts_of, mesh_state
 from apps.reconcile.conditions import Shown
 from kubespan.mesh import Mesh, Node, Pair, Peers, look
 from kubespan.reasons import Problem, Reasons, problems
@@ -101,13 +101,27 @@ def view_of(actor: Actor, status: MeshStatus) -> View:
     return made
 
 
-def shown(actor: Actor, status: MeshStatus, seen: View | None = None) -> Shown:
-    """How a mesh is, for an actor: by its status, or where policies hide nodes by what is left of it."""
-    if status.kubespan != MeshStatus.ON or not _hidden(actor, status.cluster_id):
-        return mesh_state(status)
+@dataclass(frozen=True)
+class Summary:
+    """A mesh in a line: how it is, how many nodes it has, and how many of its pairs are up."""
+
+    state: Shown
+    nodes: int = 0
+    up: int = 0
+    pairs: int = 0
+
+
+def summary(actor: Actor, status: MeshStatus, seen: View | None = None) -> Summary:
+    """A mesh in a line, for an actor: by its status, or where policies hide nodes by what is left of it."""
+    if status.kubespan != MeshStatus.ON:
+        return Summary(mesh_state(status))
+    if not _hidden(actor, status.cluster_id):
+        counts = counts_of(status)
+        return Summary(mesh_state(status), status.nodes, counts[Pair.UP], sum(counts.values()))
     seen = seen or view_of(actor, status)
-    worst = seen.problems[0].sentence if seen.problems else ""
-    return counted_state(seen.mesh.counts, seen.mesh.size, seen.alone, seen.unread, worst)
+    mesh, worst = seen.mesh, seen.problems[0].sentence if seen.problems else ""
+    state = counted_state(mesh.counts, mesh.size, seen.alone, seen.unread, worst)
+    return Summary(state, mesh.size, mesh.counts[Pair.UP], mesh.total)
 
 
 def view(rows: Iterable[MeshNode], at: datetime | None) -> View:

@@ -49,11 +49,11 @@ ADVICE: dict[Kind, tuple[str, ...]] = {
     ),
     "not-discovered": (
         "Is discovery on in the machine’s configuration, with a service that it reaches?",
-        "Compare `talosctl get affiliates` on both nodes.",
+        "Compare “talosctl get affiliates” on both nodes.",
     ),
     "connecting": ("Nothing: a node tries each endpoint of the other for about 30 s.",),
     "clock": (
-        "Look at the time servers of {about}: `talosctl get timestatus`.",
+        "Look at the time servers of {about}: “talosctl get timestatus”.",
         "Handshakes carry the time; older ones than the last are refused until the clock has caught up.",
     ),
     "overlap": (
@@ -79,7 +79,7 @@ ADVICE: dict[Kind, tuple[str, ...]] = {
     ),
     "old": (
         "{other} goes on to another endpoint by itself within minutes.",
-        "If it stays so, compare `talosctl get affiliates` on {other} with what {about} offers.",
+        "If it stays so, compare “talosctl get affiliates” on {other} with what {about} offers.",
     ),
     "silent": (
         "Is {about} up, and UDP 51820 open to it?",

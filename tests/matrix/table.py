@@ -171,6 +171,10 @@ HTTP: dict[str, str] = {
     "PAGE /o/<slug>/clusters/<name>/overview": "cluster.read",
     "PAGE /o/<slug>/clusters/<name>/machines": "cluster.read",
     "PAGE /o/<slug>/clusters/<name>/machines/<uuid>": "cluster.config",
+    "PAGE /o/<slug>/clusters/<name>/mesh": "cluster.read",
+    "PAGE /o/<slug>/clusters/<name>/mesh-line": "cluster.read",
+    "PAGE /o/<slug>/clusters/<name>/mesh/<part>": "cluster.read",
+    "PAGE /o/<slug>/mesh": "cluster.list",
     "PAGE /o/<slug>/clusters/<name>/destroy": "cluster.destroy",
     "PAGE /o/<slug>/clusters/<name>/talosconfig": "cluster.talosconfig",
     "PAGE /o/<slug>/clusters/<name>/kubeconfig": "cluster.kubeconfig",
@@ -189,6 +193,7 @@ HTTP: dict[str, str] = {
     "PAGE /o/<slug>/machines/<uuid>/logs": "machine.logs",
     "PAGE /o/<slug>/machines/<uuid>/logs/download": "machine.logs",
     "PAGE /o/<slug>/machines/<uuid>/labels": "machine.label",
+    "PAGE /o/<slug>/machines/<uuid>/mesh": "machine.read",
     "PAGE /o/<slug>/machines/<uuid>/remove": "machine.remove",
     "PAGE /o/<slug>/agents": "agent.list",
     "PAGE /o/<slug>/agents/<name>": "agent.list",
@@ -254,6 +259,7 @@ WEBSOCKETS: dict[str, str] = {
     "WS /o/<slug>/live join-token": "join-token.list",
     "WS /o/<slug>/live cluster": "cluster.list",
     "WS /o/<slug>/live cluster-machine": "cluster.list",
+    "WS /o/<slug>/live mesh": "cluster.list",
     "WS /o/<slug>/live member": "member.list",
     "WS /o/<slug>/live api-token": "api-token.list",
     "WS /o/<slug>/live service-account": "service-account.list",
@@ -273,11 +279,11 @@ GRPC: dict[str, str] = {
     "GRPC /auth.AuthService/AwaitPublicKeyConfirmation": ANYBODY,  # hears only of the key whose fingerprint it gives
     "GRPC /auth.AuthService/ConfirmPublicKey": ANYBODY,  # says that it is done in a browser
     "GRPC /auth.AuthService/RevokePublicKey": SIGNED_CALL,
-    "GRPC /events.EventSinkService/Publish": OVERLAY_PEER,
-    "GRPC /securityapi.SecurityService/Certificate": OVERLAY_PEER_AND_TOKEN,
-}
     "GRPC /sidero.discovery.server.Cluster/Hello": CLUSTER_ID,
     "GRPC /sidero.discovery.server.Cluster/AffiliateUpdate": CLUSTER_ID,
     "GRPC /sidero.discovery.server.Cluster/AffiliateDelete": CLUSTER_ID,
     "GRPC /sidero.discovery.server.Cluster/List": CLUSTER_ID,
     "GRPC /sidero.discovery.server.Cluster/Watch": CLUSTER_ID,
+    "GRPC /events.EventSinkService/Publish": OVERLAY_PEER,
+    "GRPC /securityapi.SecurityService/Certificate": OVERLAY_PEER_AND_TOKEN,
+}

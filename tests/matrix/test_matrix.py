@@ -83,7 +83,7 @@ def fill(path: str, slug: str, ids: dict[str, str]) -> str:
     known = {"slug": slug, "id": key, "name": key, "uuid": ids["machines"], "token_id": key or ids["join-tokens"]}
     known |= {"member_id": key, "key_id": key}
     known |= {"request_id": ids.get("grant", str(UUID(int=0))), "session_id": "0" * 16, "pk": "1"}
-    known |= {"act": "revoke", "form": "token", "secret": "0" * 64, "token": "0" * 64}
+    known |= {"act": "revoke", "form": "token", "part": "head", "secret": "0" * 64, "token": "0" * 64}
     return re.sub(r"<(\w+)>", lambda match: known[match[1]], path)
 
 
