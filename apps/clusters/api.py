@@ -139,6 +139,19 @@ class PatchSerializer(serializers.Serializer[Any]):
     patch = serializers.CharField(help_text="A Talos config patch, YAML.")
 
 
+class FeaturesSerializer(serializers.Serializer[Any]):
+    """Where the cluster's nodes find each other."""
+
+    use_embedded_discovery_service = serializers.BooleanField(
+        required=False, default=False, help_text="The discovery service of this installation."
+    )
+    disable_public_discovery_service = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="It alone; for clusters that began with Talos 1.14 or later. Before, it always is alone.",
+    )
+
+
 class NewClusterSerializer(serializers.Serializer[Any]):
     """What a cluster shall be. It replaces what it was before."""
 
@@ -146,6 +159,7 @@ class NewClusterSerializer(serializers.Serializer[Any]):
     kubernetes_version = serializers.CharField()
     talos_version = serializers.CharField()
     endpoint = EndpointSerializer(required=False)
+    features = FeaturesSerializer(required=False)
     labels = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False, default=dict)
     control_planes = MachineSetSerializer()
     workers = MachineSetSerializer(many=True, required=False, default=list)

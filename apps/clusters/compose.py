@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from talos.decode import camel
+
 
 def template_of(wanted: Mapping[str, Any]) -> str:
     """The template of a cluster given by `NewClusterSerializer`'s fields; whether it makes sense is not judged here."""
@@ -17,6 +19,8 @@ def template_of(wanted: Mapping[str, Any]) -> str:
     if endpoint := {key: value for key, value in (wanted.get("endpoint") or {}).items() if value}:
         keys = {"address": "address", "virtual_ip": "virtualIP"}
         cluster["endpoint"] = {keys[name]: value for name, value in endpoint.items()}
+    if features := {camel(name): True for name, value in (wanted.get("features") or {}).items() if value}:
+        cluster["features"] = features
     if wanted.get("labels"):
         cluster["labels"] = dict(wanted["labels"])
     if wanted.get("patches"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from apps.clusters import credentials, images, networks, picking, render
+from apps.clusters import credentials, discovery, images, networks, picking, render
 from apps.clusters.machine_steps import Call, Facts, Live, Role
 from apps.clusters.models import Cluster, ClusterMachine, ConfigPatch, MachineSet, Operation, TemplateResource
 from apps.clusters.node import Target
@@ -222,9 +222,7 @@ def _inputs(row: ClusterMachine, patches: list[ConfigPatch], disk: str, image: s
         install_disk=disk if installs else "",
         install_image=image if installs else "",
         join_documents=machine_documents(link) if link.reaches_us else "",
-        patches=tuple(
-            (patch.name, text) for patch in patches if not _install_disk(patch) and (text := patch_text(patch))
-        ),
+        patches=_texts(row, link, patches),
         secrets_id=str(secrets.id),
         bundle=credentials.bundle_of(secrets),
         sans=_sans(cluster),
@@ -287,6 +285,16 @@ def _patches(row: ClusterMachine) -> list[ConfigPatch]:
         rows.filter(cluster=None, machine_uuid=uuid),
     ]
     return [patch for level in levels for patch in level.order_by("name") if DISABLED not in patch.labels]
+
+
+def _texts(row: ClusterMachine, link: Link, patches: list[ConfigPatch]) -> tuple[tuple[str, str], ...]:
+    """Names and texts of patches, and where the cluster's nodes find each other, in its place among them."""
+    kept = [patch for patch in patches if not _install_disk(patch)]
+    name = discovery.patch_name(row.cluster.name)
+    at = sum(patch.machine_set_id is None and not patch.machine_uuid and patch.name < name for patch in kept)
+    texts = [(patch.name, patch_text(patch)) for patch in kept]
+    text = discovery.patch(row.cluster.features, row.cluster.initial_talos_version, reaches_us=link.reaches_us)
+    return tuple((name, text) for name, text in [*texts[:at], (name, text), *texts[at:]] if text)
 
 
 def _install_disk(patch: ConfigPatch) -> str:

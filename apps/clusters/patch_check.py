@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 
-from apps.clusters import credentials, render
+from apps.clusters import credentials, discovery, render
 from apps.clusters.machine_steps import Role
 from apps.clusters.networks import DEFAULT_SUBNETS, Subnets, subnets_of
 from talos import semver
@@ -25,10 +25,16 @@ Patches = tuple[tuple[str, str], ...]
 def problems(desired: list[Resource], contract: str, kubernetes: str, talos: str) -> list[str]:
     """Why the patches of a template would make configs that no machine of Talos `talos` takes: a sentence each.
 
+    The patch that its features stand for is among them.
+
     `contract` is the Talos version that the cluster began or begins with. Nothing is read or stored.
     """
     found: dict[str, None] = {}
-    endpoint = endpoint_of(next(item.spec for item in desired if item.type == kinds.CLUSTER))
+    cluster = next(item for item in desired if item.type == kinds.CLUSTER)
+    endpoint = endpoint_of(cluster.spec)
+    if text := discovery.patch(cluster.spec["features"], contract):
+        name = discovery.patch_name(cluster.id)
+        desired = [*desired, Resource(kinds.CONFIG_PATCH, name, {kinds.LABEL_CLUSTER: cluster.id}, {}, {"data": text})]
     for role, patches in _combinations(desired):
         found.update(dict.fromkeys(_Check(role, contract, kubernetes, talos, endpoint).sentences(patches)))
     return list(found)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from apps.clusters import machine_check, networks, patch_check, store
+from apps.clusters import discovery, machine_check, networks, patch_check, store
 from apps.clusters.models import Cluster, ClusterMachine, MachineSetNode
 from apps.machines.models import Machine, MachineClass
 from talos import semver, template, versions
@@ -19,9 +19,7 @@ LATER = {
 
 LATER_FEATURES = {
     "enable_workload_proxy": "features.enableWorkloadProxy",
-    "use_embedded_discovery_service": "features.useEmbeddedDiscoveryService",
     "enable_node_audit_skip": "features.enableNodeAuditSkip",
-    "disable_public_discovery_service": "features.disablePublicDiscoveryService",
 }
 
 
@@ -58,7 +56,7 @@ def review(text: bytes | str, read_file: ReadFile) -> Review:
     refusals = refusals or _patch_refusals(desired, planned, cluster)
     warnings = [
         *template.warnings(parsed),
-        *_warnings(desired, planned),
+        *_warnings(desired, planned, cluster),
         *machine_check.warnings(desired, planned, subnets),
     ]
     return Review(name, planned, refusals, warnings)
@@ -115,6 +113,8 @@ def _cluster_refusals(resource: Resource, cluster: Cluster | None) -> Iterator[s
     if resource.spec["features"].get("disk_encryption"):
         yield "features.diskEncryption is not supported yet: leave it out"
     wanted = resource.spec["talos_version"]
+    before, began_with = (cluster.features, cluster.initial_talos_version) if cluster else ({}, wanted)
+    yield from discovery.refusals(resource.spec["features"], before, began_with)
     if wanted in versions.DENIED_TALOS and (cluster is None or cluster.talos_version != wanted):
         yield f"Talos {wanted} was published broken: take another version"
     if cluster is None:
@@ -154,14 +154,14 @@ def _contract(desired: list[Resource], cluster: Cluster | None) -> str:
     return cluster.initial_talos_version if cluster else str(machine_check.spec_of(desired)["talos_version"])
 
 
-def _warnings(desired: list[Resource], planned: Plan) -> Iterator[str]:
+def _warnings(desired: list[Resource], planned: Plan, cluster: Cluster | None) -> Iterator[str]:
     """What is stored but not acted on yet, and what the cluster will wait for."""
     for kind, words in LATER.items():
         if any(resource.type == kind for resource in desired):
             yield f"{words} are stored and not acted on yet"
     for resource in desired:
         if resource.type == kinds.CLUSTER:
-            yield from _cluster_warnings(resource)
+            yield from _cluster_warnings(resource, cluster)
         if resource.type == kinds.MACHINE_SET and resource.spec.get("upgrade_strategy_config"):
             yield f"upgradeStrategy of {resource.id} is stored and not acted on yet"
         if resource.type == kinds.MACHINE_SET_NODE and kinds.ANNOTATION_LOCKED in resource.annotations:
@@ -174,7 +174,9 @@ def _warnings(desired: list[Resource], planned: Plan) -> Iterator[str]:
         yield f"machine {missing} has not joined yet: the cluster waits for it"
 
 
-def _cluster_warnings(resource: Resource) -> Iterator[str]:
+def _cluster_warnings(resource: Resource, cluster: Cluster | None) -> Iterator[str]:
+    before, began_with = (cluster.features, cluster.initial_talos_version) if cluster else (None, "")
+    yield from discovery.warnings(resource.spec["features"], before, began_with or str(resource.spec["talos_version"]))
     for name, words in LATER_FEATURES.items():
         if resource.spec["features"].get(name):
             yield f"{words} is stored and not acted on yet"

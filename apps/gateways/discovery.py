@@ -3,7 +3,7 @@ for everybody on the public port, as any other discovery service; and for our ow
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -31,7 +31,7 @@ RETRY = 5.0
 DRAIN = 3.0
 """Seconds that a stop waits for updates under way: a node whose update breaks off does not try again for minutes."""
 
-FAREWELL = HOLD_SECONDS + 0.2
+FAREWELL = HOLD_SECONDS + 0.5
 """Seconds in which last answers reach their clients."""
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class EmbeddedDiscovery:
         self.core = Discovery(store)
         self.numbers = Collector(self.core, store)
         self._gate = MachineGate()
-        self._proxies = settings.proxies
+        self._folder, self._proxies = settings.file.parent, settings.proxies
         self._engine, self._path = engine, new_socket_path()
         self._public = Face(self.core, limiter=Limiter(), address_of=self._caller)
         machines = grpc.aio.server(options=OPTIONS)
@@ -82,14 +82,19 @@ class EmbeddedDiscovery:
         """Load what was kept and begin to serve, as soon as that can be done."""
         while True:
             try:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # ids of clusters are in its files
                 await self.core.start()
                 return
             except OSError as error:
                 log.error("the discovery service cannot start, trying again: %s", error)
                 await asyncio.sleep(RETRY)
 
-    async def drain(self) -> None:
-        """Send clients away, while they can still be reached; without any there is nothing to wait for."""
+    async def drain(self, public: Callable[[float], Awaitable[None]]) -> None:
+        """Send clients away, while they can still be reached; without any there is nothing to wait for.
+
+        `public` stops the server of the public port within so many seconds. All servers tell their clients to make
+        their next call elsewhere before the last answers go out, so that none is under way when connections end.
+        """
         if not self.core.state.subscriptions:
             return
         await self.core.drain(DRAIN)

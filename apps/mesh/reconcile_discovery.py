@@ -12,6 +12,7 @@ from django.utils import timezone
 from apps.access.actor import system
 from apps.audit.actions import record
 from apps.clusters import credentials
+from apps.clusters.discovery import overlay_url, there_is_ours
 from apps.clusters.models import Cluster, ClusterMachine, ClusterSecrets
 from apps.clusters.observe_machine import machine_name
 from apps.mesh import services
@@ -174,5 +175,5 @@ def _complete(secrets: ClusterSecrets) -> None:
 def _services(row: Affiliate) -> list[str]:
     """Where it may be known. Ours at the first try in any case: what its configuration says need not be all."""
     others = [url for url in row.services if url not in services.ours()]
-    ask_ours = services.there_is_ours() and (not row.attempts or len(others) < len(row.services))
-    return [services.overlay_url(), *others] if ask_ours else others
+    ask_ours = there_is_ours() and (not row.attempts or len(others) < len(row.services))
+    return [overlay_url(), *others] if ask_ours else others

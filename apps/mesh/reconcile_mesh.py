@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from apps.clusters import credentials
+from apps.clusters import credentials, discovery
 from apps.clusters.models import Cluster, ClusterMachine, ClusterSecrets
 from apps.machines import nodes
 from apps.mesh import collector, meshes, services
@@ -128,7 +128,7 @@ def _misses_some(facts: _Facts, told: Mapping[str, Reading]) -> bool:
 
 def _discovered(bundle: Bundle) -> dict[str, Announced]:
     """What our discovery service knows of the cluster's nodes, by node id; nothing if it does not say."""
-    if not services.there_is_ours():
+    if not discovery.there_is_ours():
         return {}
     try:
         found = nodes.run(services.affiliates(bundle.cluster_id), services.CALL * 2)

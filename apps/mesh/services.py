@@ -8,8 +8,7 @@ from functools import cache
 from ipaddress import ip_address
 from typing import Any
 
-from django.conf import settings
-
+from apps.clusters.discovery import overlay_url, public_url
 from apps.machines import nodes
 from kubespan.client import ServiceAddress
 from nodeagent.rpc import Channel, Limits, Methods, RpcError
@@ -36,21 +35,6 @@ class ServiceError(Exception):
 def ours() -> frozenset[str]:
     """URLs of the service of this installation, as configurations have them, without a slash at the end."""
     return frozenset((overlay_url(), public_url()))
-
-
-def there_is_ours() -> bool:
-    """Whether this installation has a discovery service."""
-    return bool(settings.CONFIG.discovery)
-
-
-def overlay_url() -> str:
-    """Where machines reach our service over SideroLink, in plain text: only they are there."""
-    return f"http://[{siderolink.server_address()}]:{siderolink.DISCOVERY_PORT}"
-
-
-def public_url() -> str:
-    """Where everybody reaches it, over TLS."""
-    return str(settings.CONFIG.public_url)
 
 
 def forget(wanted: Iterable[tuple[str, str, str]]) -> list[str]:

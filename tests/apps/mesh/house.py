@@ -11,7 +11,7 @@ from django.utils import timezone
 from apps.clusters.credentials import store_secrets
 from apps.clusters.models import Cluster, ClusterMachine, ClusterStatus
 from apps.machines.models import Link, Machine, MachineObservation
-from apps.mesh import collector, reconcile_mesh, services
+from apps.mesh import collector, reconcile_mesh
 from apps.mesh.collector import Reading, Target
 from apps.mesh.meshes import status_of
 from apps.mesh.models import MeshNode, MeshStatus
@@ -71,7 +71,7 @@ class House:
         """Let this cluster's nodes, and the discovery service, be those of the test."""
         monkeypatch.setattr(collector, "read", self.read)
         monkeypatch.setattr(reconcile_mesh, "_discovered", lambda bundle: {item.node_id: item for item in self.served})
-        monkeypatch.setattr(services, "there_is_ours", lambda: True)
+        monkeypatch.setattr("apps.clusters.discovery.there_is_ours", lambda: True)
 
     def read(self, targets: Sequence[Target]) -> list[Reading | None]:
         self.asked = list(targets)
