@@ -24,6 +24,8 @@ from apps.clusters.models import Cluster
 from apps.machines import queries as machines
 from apps.machines import states as machine_states
 from apps.machines.models import Agent, AgentTarget, JoinToken, Link, Machine, MachineStatus
+from apps.mesh import meshes
+from apps.mesh.models import MeshStatus
 from apps.reconcile.conditions import WORST_FIRST, State
 
 STANDS_STILL = timedelta(minutes=10)
@@ -31,6 +33,9 @@ STANDS_STILL = timedelta(minutes=10)
 
 AT_THE_DOOR = timedelta(minutes=5)
 """How long a machine that called may take to be registered before that is worth a look."""
+
+OLD_MESH = timedelta(hours=2)
+"""A reading of a mesh that is older says nothing any more."""
 
 NAMED = 3
 """Objects of one item that are named; the others are counted."""
@@ -363,7 +368,29 @@ def _join_tokens(look: _Look) -> Iterator[Item]:
         )
 
 
+def _meshes(look: _Look) -> Iterator[Item]:
+    """Meshes with pairs that should be up and were not when they were read last, for a while."""
+    rows = MeshStatus.objects.filter(kubespan=MeshStatus.ON, broken_since__lt=look.now - STANDS_STILL)
+    rows = rows.filter(read_at__gt=look.now - OLD_MESH, cluster__in=look.clusters, cluster__deleting_at=None)
+    for status in rows.select_related("cluster").order_by("cluster__name"):
+        state = meshes.summary(look.actor, status).state
+        if state.shape not in ("warn", "bad"):
+            continue
+        name = status.cluster.name
+        yield Item(
+            key=f"mesh/{name}",
+            shape=state.shape,
+            title=f"Mesh of {name}: {state.word}",
+            sentence=state.sentence,
+            since=status.broken_since,
+            kind="cluster",
+            name=name,
+            page=look.page("cluster-mesh", name),
+            act="Open mesh",
+        )
+
+
 SOURCES: tuple[Callable[[_Look], Iterator[Item]], ...] = (
-    _agents, _found, _troubled_machines, _deaf_machines, _at_the_door, _join_tokens,
+    _agents, _found, _troubled_machines, _deaf_machines, _at_the_door, _meshes, _join_tokens,
 )  # fmt: skip
 """Where items come from beside clusters and their silent machines; a new room adds its function here."""

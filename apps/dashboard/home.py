@@ -35,7 +35,7 @@ def fleet_home(request: PageRequest) -> HttpResponse:
     context = _context(request)
     if context["first_run"]:
         context["has_token"] = JoinToken.objects.exists()
-    return show(request, "home/home.html", context, "home", "cluster,machine,link,agent,join-token,audit")
+    return show(request, "home/home.html", context, "home", "cluster,machine,link,agent,join-token,mesh,audit")
 
 
 @page("organisation.read")

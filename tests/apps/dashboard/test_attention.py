@@ -22,6 +22,7 @@ from apps.machines.models import (
     MachineObservation,
     MachineStatus,
 )
+from apps.mesh.models import MeshStatus
 from apps.tenants.models import Organisation
 from apps.tenants.scope import tenant_scope
 
@@ -177,6 +178,36 @@ def test_join_tokens_that_end(house: House, actor: Callable[..., Actor]) -> None
     assert house.needs(actor("reader")) == [], "join tokens are not for readers"
 
 
+def broken_mesh(house: House, cluster: Cluster, **fields: Any) -> None:
+    """A mesh with a pair apart, as it was read a moment ago."""
+    made = {"kubespan": "on", "read_at": NOW, "broken_since": AGO, "nodes": 3, "pairs": {"up": 2, "down": 1},
+            "worst": "Blocked: nothing heard."} | fields  # fmt: skip
+    with tenant_scope(house.organisation.id):
+        MeshStatus.new(cluster=cluster, **made)
+
+
+def test_a_broken_mesh(house: House) -> None:
+    broken_mesh(house, house.cluster("prod"))
+    [item] = house.needs()
+    assert (item.shape, item.title) == ("warn", "Mesh of prod: 1 pair apart")
+    assert (item.sentence, item.since) == ("Blocked: nothing heard.", AGO)
+    assert item.page == "/o/acme/clusters/prod/mesh"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"broken_since": NOW - timedelta(minutes=2)},  # a node restarts
+        {"read_at": NOW - timedelta(hours=3)},  # who knows how it is now
+        {"broken_since": None, "pairs": {"up": 2, "unread": 1}},
+        {"kubespan": "off"},
+    ],
+)
+def test_meshes_that_need_nobody(house: House, fields: dict[str, Any]) -> None:
+    broken_mesh(house, house.cluster("prod"), **fields)
+    assert house.needs() == []
+
+
 def test_the_gravest_first_then_the_newest(house: House) -> None:
     house.cluster("a", "warn", since=NOW - timedelta(hours=2))
     house.cluster("b", "bad", since=NOW - timedelta(hours=2))
@@ -192,7 +223,7 @@ def test_no_query_per_row(house: House, django_assert_num_queries: Any) -> None:
             house.look()
         return count
 
-    count = 13
+    count = 14
     queries()
     for number in range(4):
         cluster = house.cluster(f"c-{number}", "bad")
