@@ -98,7 +98,7 @@ class EmbeddedDiscovery:
         if not self.core.state.subscriptions:
             return
         await self.core.drain(DRAIN)
-        await asyncio.sleep(FAREWELL)
+        await asyncio.gather(public(FAREWELL), self._overlay.retire(FAREWELL), self._own.stop(FAREWELL))
 
     async def stop(self) -> None:
         """Write everything and stop."""

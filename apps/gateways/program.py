@@ -214,16 +214,16 @@ async def run(settings: Settings) -> None:
             if discovery:
                 tasks.create_task(discovery.run())
             log.info("gateway %s listens on %s:%d", settings.name, settings.host, settings.port)
-            await _until_stopped(discovery)
+            await _until_stopped(discovery, links)
 
 
-async def _until_stopped(discovery: EmbeddedDiscovery | None) -> None:
+async def _until_stopped(discovery: EmbeddedDiscovery | None, links: SideroLinkServer) -> None:
     """Wait to be cancelled, then send nodes away while the way to them is still open."""
     try:
         await asyncio.Event().wait()
     finally:
         if discovery:
-            await discovery.drain()
+            await discovery.drain(links.retire)
 
 
 async def open_engine(settings: Settings) -> Engine:

@@ -46,6 +46,10 @@ class OverlayService:
         await self._server.start()
         self._listener = await self._engine.serve(self._port, self._accept)
 
+    async def retire(self, grace: float) -> None:
+        """Send clients elsewhere; calls under way may end within so many seconds."""
+        await self._server.stop(grace)
+
     async def stop(self) -> None:
         """Close the port and break its connections."""
         if self._listener is not None:

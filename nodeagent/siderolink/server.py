@@ -105,6 +105,11 @@ class SideroLinkServer:
         if link is not None:
             await self._peers.apply(link)
 
+    async def retire(self, grace: float) -> None:
+        """Send clients of the machine API's port elsewhere; calls under way may end within so many seconds."""
+        if self._machine_api is not None:
+            await self._machine_api.stop(grace)
+
     async def stop(self) -> None:
         """Close everything; machines try again until a server is back."""
         self._tunnels.close()
