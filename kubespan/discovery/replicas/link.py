@@ -1,4 +1,4 @@
-"""A stream to one other process: what is said in one turn of the loop goes out in one write.
+"""A stream to one other process: what is said at about the same time goes out in one write.
 
 Nobody here waits for the other end. What it does not take is held up to a limit; then the stream is broken, and both
 ends begin anew with a copy of everything.
@@ -33,6 +33,9 @@ GREETING_SECONDS = 5.0
 
 HELD = 16 * 1024 * 1024
 """Bytes that wait for a slow process before it is given up."""
+
+GATHER_SECONDS = 0.002
+"""That what is said waits for more to go with it: nobody is in a hurry, and both ends are woken less often."""
 
 CHUNK = 256 * 1024
 """Bytes that are read at once."""
@@ -90,7 +93,8 @@ class Link:
         """Send everything, as fast as it is taken, with other frames between. Raises OSError."""
         for kind, records in slices:
             self.send(frame(kind, records))
-            await asyncio.sleep(0)  # it goes out, and others have their turn
+            self._flush()
+            await asyncio.sleep(0)  # others have their turn
             await self._writer.drain()
         self.send(frame(Kind.COPIED))
 
@@ -159,7 +163,7 @@ class Link:
     def _flush_soon(self) -> None:
         if not self._flushing:
             self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
