@@ -3,6 +3,7 @@ machines leave."""
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -277,6 +278,35 @@ async def test_a_gateway_that_stops_finishes_what_nodes_have_asked(site: Site, m
     async with site.lab.gateway(), site.public() as stub:
         await stub.Hello(pb.HelloRequest(cluster_id=FOREIGN), wait_for_ready=True)
         assert (await first(stub, FOREIGN))[1] == {"n1": b"sealed"}
+
+
+async def test_no_update_breaks_off_under_way_when_a_gateway_stops(site: Site) -> None:
+    """Clients that write without a pause are told to go elsewhere while their last answers are on their way."""
+    acknowledged: dict[str, bytes] = {}
+    warm, stopped = asyncio.Barrier(9), asyncio.Event()
+
+    async def write(name: str, stub: pb_grpc.ClusterStub) -> None:
+        for number in itertools.count():
+            last = stopped.is_set()
+            data = str(number).encode()
+            update = pb.AffiliateUpdateRequest(cluster_id=FOREIGN, affiliate_id=name, affiliate_data=data, ttl=TTL)
+            await stub.AffiliateUpdate(update, wait_for_ready=True)
+            acknowledged[name] = data
+            if number == 3:
+                await warm.wait()
+            if last:
+                return
+
+    async with contextlib.AsyncExitStack() as later:
+        async with site.lab.gateway():
+            stubs = [await later.enter_async_context(site.public()) for _ in range(8)]
+            await first(stubs[0], FOREIGN)
+            writers = [asyncio.create_task(write(f"n{i}", stub)) for i, stub in enumerate(stubs)]
+            await warm.wait()
+        stopped.set()
+        async with site.lab.gateway():
+            await asyncio.gather(*writers)
+            assert (await first(stubs[0], FOREIGN))[1] == acknowledged
 
 
 async def test_its_numbers_are_among_those_of_the_gateway(site: Site) -> None:
