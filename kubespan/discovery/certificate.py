@@ -52,13 +52,14 @@ class CertificateFiles:
         chain = certificate.read_bytes()
         try:
             first = load_pem_x509_certificates(chain)[0]
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
-        except ssl.SSLError as error:
-            raise ValueError(f"{key} is no key of the certificate in {certificate}: {error.reason or error}") from None
-        except ValueError as error:
-            raise ValueError(f"{certificate} holds no certificate: {error}") from None
+        except ValueError:
+            raise ValueError(f"{certificate} holds no certificate (PEM)") from None
         if isinstance(first.public_key(), Ed25519PublicKey):
             raise ValueError(f"{certificate} has an Ed25519 key, which gRPC cannot use; make one with ECDSA (P-256)")
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
+        except ssl.SSLError:
+            raise ValueError(f"{key} is no key (PEM) of the certificate in {certificate}") from None
         return grpc.ssl_server_certificate_configuration([(key.read_bytes(), chain)])
 
 
