@@ -19,6 +19,7 @@ from typing import Self
 
 from benchmarks.installation import Installation, free_port
 from talos import pki
+from tests.kubespan.discovery.processes import identity
 from tests.peers.report import Program, Report
 
 HOST = "127.0.0.1"
@@ -29,15 +30,17 @@ TRUST = ("--trust-x-real-ip", "--trust-first-x-forwarded-for")
 
 
 async def run(report: Report) -> None:
-    """All ways to the service, each with processes of its own. One mostly listens to a silence, beside the others."""
+    """All ways to the service, each with processes of its own; some of it mostly waits."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_plain(report, folder / "plain"))
+            tasks.create_task(_public(report))
             await _proxied(report, folder / "proxied")
             await _encrypted(report, folder / "encrypted")
             await _restarts(report, folder / "restarts")
             await _redirect(report, folder / "redirect")
+            await _replicas(report, folder / "replicas")
 
 
 class Service:
@@ -190,8 +193,15 @@ async def _redirect(report: Report, folder: Path) -> None:
 
 async def _replicas(report: Report, folder: Path) -> None:
     """Two processes, of which one is restarted at a time."""
+    identity(folder)
     between = [f"{HOST}:{free_port(socket.SOCK_STREAM)}" for _ in range(2)]
-    flags = [("--peer-listen", mine, "--peers", theirs) for mine, theirs in (between, between[::-1])]
+    flags = [
+        (
+            *("--peer-listen", mine, "--peers", theirs, "--peer-authority", str(folder / "ca.crt")),
+            *("--peer-certificate", str(folder / "peer.crt"), "--peer-key", str(folder / "peer.key")),
+        )
+        for mine, theirs in (between, between[::-1])
+    ]
     async with (
         Service(folder / "one", *EXPIRE, *flags[0]) as one,
         Service(folder / "other", *EXPIRE, *flags[1]) as other,
@@ -204,7 +214,7 @@ async def _replicas(report: Report, folder: Path) -> None:
         for how, service in (("planned", one), ("planned", other), ("sudden", one), ("sudden", other)):
             await nodes.step("write")
             await (service.stop() if how == "planned" else service.kill())
-            await nodes.step("survived", how)
+            await nodes.step("rolled", how)
             await service.start()
             await nodes.step("written", how)
         await nodes.step("leave")
@@ -263,10 +273,12 @@ class Certificate:
 async def _balanced(*services: Service) -> AsyncIterator[str]:
     """A port that leads to services in turn, to those that answer."""
     turn = 0
+    clients: set[asyncio.StreamWriter] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal turn
         turn += 1
+        clients.add(writer)
         for number in range(len(services)):
             host, _, port = services[(turn + number) % len(services)].endpoint.rpartition(":")
             try:  # from the client's address, as a balancer does that hides nobody
@@ -284,7 +296,8 @@ async def _balanced(*services: Service) -> AsyncIterator[str]:
         yield "{}:{}".format(*server.sockets[0].getsockname())
     finally:
         server.close()
-        server.close_clients()
+        for client in clients:
+            client.close()
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

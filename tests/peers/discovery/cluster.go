@@ -128,8 +128,19 @@ func (c *cluster) everybody() error {
 	return nil
 }
 
-// watching holds when each node has begun more watches than it had at the last mark.
+// watching holds when each node watches.
 func (c *cluster) watching() error {
+	for _, node := range c.nodes {
+		if !node.watching() {
+			return fmt.Errorf("%s does not watch", node.id)
+		}
+	}
+
+	return nil
+}
+
+// watchingAgain holds when each node has begun more watches than it had at the last mark.
+func (c *cluster) watchingAgain() error {
 	for _, node := range c.nodes {
 		if begun := node.begun(); begun <= node.marked {
 			return fmt.Errorf("%s has not watched again", node.id)
@@ -139,7 +150,7 @@ func (c *cluster) watching() error {
 	return nil
 }
 
-// mark is the moment after which watching is asked for.
+// mark is the moment after which watchingAgain is asked for.
 func (c *cluster) mark() {
 	for _, node := range c.nodes {
 		node.marked = node.begun()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	serverpb "github.com/siderolabs/discovery-api/api/v1alpha1/server/pb"
 	"google.golang.org/grpc"
@@ -43,12 +44,34 @@ func (l *lab) join(argument string) error {
 
 // survived is what holds after the service was restarted.
 func (l *lab) survived(how string) error {
+	if err := l.lasting.until(l.lasting.watchingAgain); err != nil {
+		return err
+	}
+
+	return l.unharmed(how)
+}
+
+// noticed is time for a client to notice that its connection is gone.
+const noticed = 500 * time.Millisecond
+
+// rolled is what holds after one of several processes of the service ended: those who were not at it noticed nothing.
+func (l *lab) rolled(how string) error {
+	time.Sleep(noticed)
+
+	if err := l.lasting.until(l.lasting.watching); err != nil {
+		return err
+	}
+
+	return l.unharmed(how)
+}
+
+// unharmed holds when nobody was lost and news reaches everybody.
+func (l *lab) unharmed(how string) error {
 	cluster := l.lasting
 
 	defer cluster.mark()
 
 	return report.First(
-		func() error { return cluster.until(cluster.watching) },
 		func() error { return cluster.refresh(fmt.Sprintf("after-%d", cluster.nodes[0].begun())) },
 		cluster.losses,
 		func() error {

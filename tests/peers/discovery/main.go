@@ -32,6 +32,7 @@ func main() {
 		"crowd":           lab.crowd,
 		"join":            lab.join,
 		"survived":        lab.survived,
+		"rolled":          lab.rolled,
 		"moved":           lab.moved,
 		"leave":           lab.leave,
 		"write":           lab.write,

@@ -26,11 +26,12 @@ type node struct {
 	cancel    context.CancelFunc
 	ended     chan struct{}
 
-	// marked is a number of watches, see cluster.watching.
+	// marked is a number of watches, see cluster.watchingAgain.
 	marked int
 
 	mu      sync.Mutex
 	watches int
+	open    bool
 	target  string
 	known   []string
 	lost    []string
@@ -107,6 +108,13 @@ func (n *node) begun() int {
 	return n.watches
 }
 
+func (n *node) watching() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+
+	return n.open
+}
+
 func (n *node) at() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -151,6 +159,8 @@ type heard struct {
 
 func (h *heard) RecvMsg(message any) error {
 	if err := h.ClientStream.RecvMsg(message); err != nil {
+		h.node.hearNothing()
+
 		return err
 	}
 
@@ -178,6 +188,7 @@ func (n *node) hear(message *serverpb.WatchResponse, first bool, target string) 
 	switch {
 	case first:
 		n.watches++
+		n.open = true
 		n.target = target
 		gone = without(n.known, named)
 		n.known = named
@@ -189,6 +200,14 @@ func (n *node) hear(message *serverpb.WatchResponse, first bool, target string) 
 	}
 
 	n.lost = append(n.lost, gone...)
+}
+
+// hearNothing takes in the end of a watch.
+func (n *node) hearNothing() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+
+	n.open = false
 }
 
 // without is a list less some.

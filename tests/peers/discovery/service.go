@@ -10,6 +10,7 @@ import (
 	serverpb "github.com/siderolabs/discovery-api/api/v1alpha1/server/pb"
 	"github.com/siderolabs/discovery-client/pkg/client"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 const (
@@ -58,7 +59,9 @@ func (s service) options(ttl time.Duration, dial ...grpc.DialOption) client.Opti
 
 // connect makes a bare connection, from an address of its own unless given one.
 func (s service) connect(dial ...grpc.DialOption) (*grpc.ClientConn, serverpb.ClusterClient, error) {
-	dial = append([]grpc.DialOption{from(nextAddress())}, dial...)
+	again := backoff.DefaultConfig
+	again.MaxDelay = time.Second
+	dial = append([]grpc.DialOption{from(nextAddress()), grpc.WithConnectParams(grpc.ConnectParams{Backoff: again})}, dial...)
 
 	conn, err := grpc.NewClient(s.endpoint, client.GRPCDialOptions(s.options(talosTTL, dial...))...)
 	if err != nil {
