@@ -56,7 +56,7 @@ def address(house: House, way: Way, there: bool = True) -> tuple[str, str]:
     method, path = way.name.split(" ", 1)
     name = house.cluster.name if there else "no-such-cluster"
     uuid = house.machine.uuid if there or way.on == "cluster" else ABSENT
-    known = {"slug": house.organisation.slug, "name": name, "uuid": uuid, "form": "reveal"}
+    known = {"slug": house.organisation.slug, "name": name, "uuid": uuid, "form": "reveal", "part": "head"}
     return ("POST" if "/template/" in path else "GET") if method == "PAGE" else method, re.sub(
         r"<(\w+)>", lambda match: known[match[1]], path
     )
