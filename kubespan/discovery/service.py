@@ -48,6 +48,11 @@ OPTIONS: list[tuple[str, Any]] = [
 OPEN_CALLS = 2_048
 """Of one address: watches, calls that wait for their turn, and those whose answer was not taken yet."""
 
+COMPLAINTS = ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED")
+"""Codes of refusals that are logged; there are a dozen texts of them, and each is logged once in `SILENCE` seconds."""
+
+SILENCE = 60.0
+
 log = logging.getLogger(__name__)
 
 Answer = Callable[[bytes, Any, Address | None], Awaitable[bytes | None]]
@@ -78,6 +83,7 @@ class Face:
         self._report_address, self._redirect, self._address_of = report_address, redirect, address_of
         self._trust_real_ip, self._trust_forwarded_for = trust_real_ip, trust_forwarded_for
         self._open: Counter[Address] = Counter()
+        self._silent_until: dict[str, float] = {}
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Answer the service's methods on a server that has not started."""
@@ -100,7 +106,7 @@ class Face:
         """What is the same for all calls: where from, how often, how many, and what goes wrong."""
         began = time.perf_counter()
         method.started += 1
-        code = "OK"
+        code, address = "OK", None
         try:
             address = self._address(context)
             if address is not None:
@@ -114,6 +120,8 @@ class Face:
             return answered
         except Refused as refused:
             code = refused.code
+            if answer == self._update:
+                self._complain(refused, address)
             await context.abort(grpc.StatusCode[code], refused.text)
         except DecodeError:
             code = "INTERNAL"
@@ -149,6 +157,13 @@ class Face:
         self._open[address] -= 1
         if not self._open[address]:
             del self._open[address]
+
+    def _complain(self, refused: Refused, address: Address | None) -> None:
+        """A node whose update is refused is lost to the others, and it may be for good. Ids are not for logs."""
+        now = time.monotonic()
+        if refused.code in COMPLAINTS and now > self._silent_until.get(refused.text, 0):
+            self._silent_until[refused.text] = now + SILENCE
+            log.warning("an update from %s was refused: %s (said once a minute)", address or "somebody", refused.text)
 
     async def _admit(self, address: Address | None, cluster_id: str, affiliate_id: str, act: Act) -> None:
         """Raises Refused."""

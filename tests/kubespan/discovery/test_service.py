@@ -149,6 +149,17 @@ async def test_updates_that_are_refused(service: Service, request_: pb.Affiliate
     assert service.core.state.affiliates == 0
 
 
+async def test_a_refused_update_is_logged_without_ids_and_not_again_and_again(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        await refused(service.update("secret-node", b"d" * 2049, cluster="secret-cluster"))
+    assert caplog.text.count("an update from 127.0.0.1 was refused: affiliate data is too big") == 1
+    await refused(service.list(""))
+    assert len(caplog.records) == 1
+    assert "secret" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "request_",
     [
