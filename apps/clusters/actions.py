@@ -118,10 +118,10 @@ def _apply(actor: Actor, review: Review) -> None:
         updated=len(plan.update),
         removed=sum(map(len, plan.destroy)),
     )
-    _desired_changed(cluster)
+    desired_changed(cluster)
 
 
-def _desired_changed(cluster: Cluster) -> None:
+def desired_changed(cluster: Cluster) -> None:
     """Something of a cluster is wanted otherwise: its generation grows, and everybody has a look."""
     Cluster.objects.filter(id=cluster.id).update(generation=F("generation") + 1)
     hint("cluster", cluster.id, cluster.organisation_id)
@@ -139,7 +139,7 @@ def destroy_cluster(actor: Actor, cluster: Cluster) -> None:
     if started:
         machines = ClusterMachine.objects.filter(cluster=cluster).count()
         record(actor, "cluster.destroy", "cluster", cluster.id, cluster.name, machines=machines)
-        _desired_changed(cluster)
+        desired_changed(cluster)
         cluster.refresh_from_db()
 
 

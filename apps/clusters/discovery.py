@@ -103,6 +103,12 @@ def warnings(features: Features, before: Features | None, began_with: str) -> It
         )
 
 
+def urls(wanted: Services) -> list[str]:
+    """Where machines on the overlay find these services."""
+    public = [discovery.PUBLIC_SERVICE.rstrip("/")] if wanted.public else []
+    return [*([overlay_url()] if wanted.embedded else []), *public]
+
+
 def told(cluster: Cluster) -> Services:
     """The services that nodes of a cluster are told to use, its own patches left aside."""
     return services(cluster.features, cluster.initial_talos_version)

@@ -18,6 +18,7 @@ from apps.api.state import StateSerializer
 from apps.clusters import queries as clusters
 from apps.clusters.models import Cluster
 from apps.mesh import listing, meshes, reconcile_mesh, states
+from apps.mesh.kubespan_api import KubeSpanActions
 from apps.mesh.listing import Filter, NodeRow, PairRow, SideRow
 from apps.mesh.meshes import View
 from apps.mesh.models import MeshStatus
@@ -144,10 +145,11 @@ _SITE = OpenApiParameter("site", str, description="Only with this site.")
 
 
 @router.resource("clusters")
-class ClusterMeshViewSet(TenantViewSet):
+class ClusterMeshViewSet(KubeSpanActions, TenantViewSet):
     """Which nodes of a cluster hear each other over KubeSpan. To ask is to look: they are read while somebody does."""
 
     verbs: ClassVar[dict[str, str]] = {
+        **KubeSpanActions.kubespan_verbs,
         "mesh": "cluster.read",
         "mesh_nodes": "cluster.read",
         "mesh_pairs": "cluster.read",

@@ -31,7 +31,7 @@ COMMANDS = {  # name: where it is
     "logs": "omni.cli.history:logs",
     "clusters": "omni.cli.clusters:clusters",
     "cluster": "omni.cli.templates:cluster",
-    "mesh": "omni.cli.mesh:mesh",
+    "mesh": "omni.cli.kubespan:mesh",
     "kubeconfig": "omni.cli.kube:kubeconfig",
     "kube-token": "omni.cli.kube_token:kube_token",
     "talosconfig": "omni.cli.talos:talosconfig",
