@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import ip_address, ip_interface
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from kubespan.affiliates import Affiliate, ControlPlanePart, Endpoint, KubeSpanP
 from kubespan.crypto import ClusterKey, parse_secret
 from kubespan.known import Discovered
 from kubespan.node import endpoints
-from kubespan.node.specs import PeerSpec, peer_specs
+from kubespan.node.specs import AddressSet, PeerSpec, claims, peer_specs
 from kubespan.node.status import Observed, PeerStatus, State, advance
 from nodeagent import dial
 from nodeagent.ending import end
@@ -71,8 +71,8 @@ class SimulatedMesh:
         )
         return [str(endpoint) for endpoint in found]
 
-    def peers(self, cluster: Cluster, node_id: str) -> mesh.Peers:
-        return Peers(self._cluster(cluster), node_id)
+    def peers(self, cluster: Cluster, node_id: str, wire: Wire) -> mesh.Peers:
+        return Peers(self._cluster(cluster), node_id, wire)
 
     def _cluster(self, cluster: Cluster) -> _Cluster:
         if cluster not in self._clusters:
@@ -171,47 +171,74 @@ class _Cluster:
 
     def __init__(self, key: ClusterKey) -> None:
         self.key = key
+        self._forget()
+
+    def _forget(self) -> None:
         self._known: dict[str, Discovered] = {}
         self._specs: dict[str, PeerSpec] = {}
-        self._apart = True
+        self._ids: dict[str, str] = {}  # by public key
+        self._taken = AddressSet()
 
     def specs(self, node_id: str, others: Mapping[str, Discovered]) -> list[PeerSpec]:
         """The peers of a node. As long as no two nodes want the same, a peer is the same to all of them."""
-        if any(self._known.get(id) != found for id, found in others.items()):
-            self._known = {**(self._known if self._apart else {}), **others}
-            specs = peer_specs(self._known.values(), "")
-            self._specs = {spec.node_id: spec for spec in specs}
-            self._apart = not any(spec.shadowed for spec in specs)
-        if not self._apart:
-            return peer_specs(others.values(), node_id)
+        for id, found in others.items():
+            if self._known.get(id) != found and not self._learn(id, found):
+                self._forget()
+                return peer_specs(others.values(), node_id)
         return [self._specs[id] for id in others if id in self._specs]
+
+    def _learn(self, id: str, found: Discovered) -> bool:
+        """Whether a node wants nothing that another one has."""
+        if before := self._specs.pop(id, None):
+            del self._ids[before.public_key]
+            self._taken -= claims(self._known[id].affiliate)
+        self._known[id] = found
+        for spec in peer_specs([found], ""):
+            wanted = claims(found.affiliate)
+            if spec.public_key in self._ids or (wanted & self._taken).ranges:
+                return False
+            self._ids[spec.public_key], self._specs[id] = id, spec
+            self._taken |= wanted
+        return True
 
 
 class Peers:
     """Implements `mesh.Peers`."""
 
-    def __init__(self, cluster: _Cluster, node_id: str) -> None:
-        self._cluster, self._node_id = cluster, node_id
+    def __init__(self, cluster: _Cluster, node_id: str, wire: Wire) -> None:
+        self._cluster, self._node_id, self._wire = cluster, node_id, wire
         self._peers: dict[str, PeerSpec] = {}
         self._statuses: dict[str, PeerStatus] = {}
 
     def follow(self, affiliates: Iterable[mesh.Affiliate]) -> None:
         others = {one.node_id: cast(Described, one).discovered for one in affiliates}
         self._peers = {spec.public_key: spec for spec in self._cluster.specs(self._node_id, others)}
+        gone = self._statuses.keys() - self._peers.keys()
+        self._wire.drop(gone)
+        for key in gone:
+            del self._statuses[key]
 
-    def look(self, wire: Wire, now: float) -> bool:
+    def look(self, now: float, *, everybody: bool) -> bool:
+        peers = [spec for key, spec in self._peers.items() if everybody or not self._is_up(key)]
         observed = {
             key: Observed(
-                Endpoint.parse(seen.endpoint) if seen.endpoint else None,
-                seen.handshake or None,
-                seen.received,
-                seen.sent,
+                _endpoint(seen.endpoint) if seen.endpoint else None, seen.handshake or None, seen.received, seen.sent
             )
-            for key, seen in wire.read().items()
+            for key, seen in self._wire.read(spec.public_key for spec in peers).items()
         }
-        self._statuses = advance(self._statuses, self._peers.values(), observed, now)
-        wire.configure({key: str(status.wanted_endpoint or "") for key, status in self._statuses.items()})
-        return all(status.state is State.UP for status in self._statuses.values())
+        looked = advance(self._statuses, peers, observed, now)
+        self._statuses.update(looked)
+        self._wire.configure(
+            {
+                key: str(status.last_used_endpoint) if status.last_endpoint_change == now else ""
+                for key, status in looked.items()
+            }
+        )
+        return all(status.state is State.UP for status in looked.values())
+
+    def _is_up(self, key: str) -> bool:
+        status = self._statuses.get(key)
+        return status is not None and status.state is State.UP
 
     def specs(self) -> Mapping[str, Spec]:
         return {
@@ -245,6 +272,9 @@ class Peers:
             for key, status in self._statuses.items()
             if status.state is State.UP and status.observed.endpoint is not None and key in self._peers
         }
+
+
+_endpoint = lru_cache(65536)(Endpoint.parse)
 
 
 def _time(seconds: float | None) -> str:

@@ -51,8 +51,8 @@ class Station:
 class KubeSpanNode:
     """KubeSpan on one boot, from `run` on.
 
-    A pass in which all peers were up is not repeated before something changes: nothing happens in it but that times
-    and counters go on, which are looked at when somebody asks.
+    A peer that is up is not looked at again before something could end that, or somebody asks: nothing happens but that
+    its times and counters go on.
     """
 
     def __init__(self, boot: Boot) -> None:
@@ -62,8 +62,9 @@ class KubeSpanNode:
         self._device: Device | None = None
         self._peers: Peers | None = None
         self._followed: object = None
-        self._quiet = -1
-        """The device's generation in which all peers were up; -1: they were not."""
+        self._generation = -1
+        """The device's when everybody was last looked at."""
+        self._all_up = False
         self._harvested: Mapping[str, list[str]] = {}
         store = boot.store
         self._specs = store.derive(types.KUBESPAN_PEER_SPEC, lambda: self._peers.specs() if self._peers else {})
@@ -153,8 +154,8 @@ class KubeSpanNode:
         boot, world = self._boot, self._boot.machine.world
         assert world.mesh is not None, "there is a station"
         self._station = station
-        self._peers = world.mesh.peers(station.cluster, boot.node_id)
         self._device = world.underlay.up(boot.machine.hardware.uuid, station.public_key, station.cluster.secret)
+        self._peers = world.mesh.peers(station.cluster, boot.node_id, self._device)
         boot.put(types.KUBESPAN_IDENTITY, station.identity)
         settings = boot.config.kubespan or _OFF
         boot.publish(resources.wireguard_link(LINK, settings.mtu or DEFAULT_MTU))
@@ -168,7 +169,7 @@ class KubeSpanNode:
         boot.store.remove(types.LINK_STATUS, LINK)
         boot.store.remove(types.ADDRESS_STATUS, f"{LINK}/{self._station.address}/64")
         self._station = self._device = self._peers = self._followed = None
-        self._quiet, self._harvested = -1, {}
+        self._generation, self._harvested = -1, {}
         for collection in (self._specs, self._statuses, self._endpoints):
             collection.changed()
 
@@ -178,26 +179,29 @@ class KubeSpanNode:
             self._followed = affiliates
             peers.follow(affiliates.values())
             self._specs.changed()
-            self._quiet = -1
-        if self._quiet < 0 or self._quiet != device.generation:
-            self._look(peers, device)
+            self._all_up = False
+        disturbed = device.generation < 0 or device.generation != self._generation
+        if disturbed or not self._all_up:
+            self._look(peers, device, everybody=disturbed)
             if (harvested := self.seen()) != self._harvested:
                 self._harvested = harvested
                 self._boot.discovery.wake()
         self._statuses.changed()
         self._endpoints.changed()
 
-    def _look(self, peers: Peers, device: Device) -> None:
+    def _look(self, peers: Peers, device: Device, *, everybody: bool) -> None:
         now = self._boot.machine.world.underlay.time_of(self._boot.machine.hardware.uuid)
-        self._quiet = device.generation if peers.look(device, now) else -1
+        generation = device.generation
+        self._all_up = peers.look(now, everybody=everybody)
+        if everybody:
+            self._generation = generation
 
     # --- resources
 
     def _read_statuses(self) -> Specs:
         if self._peers is None or self._device is None:
             return {}
-        if self._quiet >= 0:
-            self._look(self._peers, self._device)
+        self._look(self._peers, self._device, everybody=True)
         return self._peers.statuses()
 
     def _seen(self) -> Specs:

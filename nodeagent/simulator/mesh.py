@@ -82,17 +82,16 @@ class Seen:
 
 
 class Wire(Protocol):
-    """A machine's WireGuard device for KubeSpan."""
-
-    @property
-    def generation(self) -> int:
-        """As long as it stays the same and not negative, peers that are up stay up."""
+    """A machine's WireGuard device for KubeSpan. Peers go by their public keys."""
 
     def configure(self, endpoints: Mapping[str, str]) -> None:
-        """Have exactly these peers, by public key, each at an endpoint or (empty) at the one that it has."""
+        """Have these peers too, each at an endpoint or (empty) at the one that it has."""
 
-    def read(self) -> Mapping[str, Seen]:
-        """The peers it has."""
+    def drop(self, keys: Iterable[str]) -> None:
+        """Have these peers no more."""
+
+    def read(self, keys: Iterable[str]) -> Mapping[str, Seen]:
+        """Of these peers those that it has."""
 
 
 class Peers(Protocol):
@@ -104,8 +103,11 @@ class Peers(Protocol):
     def follow(self, affiliates: Iterable[Affiliate]) -> None:
         """These are the others now."""
 
-    def look(self, wire: Wire, now: float) -> bool:
-        """One pass: how the peers are, and other endpoints for those that do not answer. Whether all are up."""
+    def look(self, now: float, *, everybody: bool) -> bool:
+        """One pass: how the peers are, and other endpoints for those that do not answer. Whether all are up.
+
+        Without `everybody` those that were up are taken to be so still.
+        """
 
     def specs(self) -> Mapping[str, Spec]:
         """Resources of type KubeSpanPeerSpec, by public key."""
@@ -156,5 +158,5 @@ class Mesh(Protocol):
         `own` is its address in the mesh. Raises ValueError for a filter or endpoint that is none.
         """
 
-    def peers(self, cluster: Cluster, node_id: str) -> Peers:
-        """Of the machine with this node id."""
+    def peers(self, cluster: Cluster, node_id: str, wire: Wire) -> Peers:
+        """Of the machine with this node id and device."""

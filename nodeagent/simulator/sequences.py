@@ -117,8 +117,8 @@ async def _boot(boot: Boot, sequence: Sequence) -> None:
     boot.enter(Stage.BOOTING)
     async with sequence.phase("saveConfig"):
         boot.machine.disk.update(config=boot.config.text, node_id=boot.node_id)
-    boot.spawn(boot.discovery.run(), "discovery")
     boot.spawn(boot.kubespan.run(), "KubeSpan")
+    boot.spawn(boot.discovery.run(), "discovery")
     boot.spawn(boot.apid.configure(), "apid")
     if boot.installation is None:
         boot.spawn(_install_unattended(boot), "unattended install")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -48,11 +48,11 @@ class Underlay:
         self.faults = Faults()
         self.clock: Callable[[], float] = time.time
         self.generation = 0
-        """Counts changes that may bring a session about or end one."""
+        """Counts changes that may end a session."""
         self._devices: dict[str, Device] = {}
 
     def changed(self) -> None:
-        """A fault came or went."""
+        """Some sessions may end: a fault came or went, a device is elsewhere or gone."""
         self.generation += 1
 
     def time_of(self, uuid: str) -> float:
@@ -66,9 +66,9 @@ class Underlay:
 
     def down(self, device: Device) -> None:
         """The device is gone, and with it its sessions."""
+        device.drop(list(device.peers))
         if self._devices.get(device.public_key) is device:
             del self._devices[device.public_key]
-        device.configure({})
 
     def find(self, public_key: str) -> Device | None:
         return self._devices.get(public_key)
@@ -87,7 +87,7 @@ class Session:
 class Edge:
     """A peer as one device knows it."""
 
-    __slots__ = ("carried", "endpoint", "handshake", "looked", "seen", "session", "stamp")
+    __slots__ = ("carried", "endpoint", "handshake", "seen", "session", "stamp")
 
     def __init__(self) -> None:
         self.endpoint = ""
@@ -101,8 +101,6 @@ class Edge:
         """Seconds that former sessions lasted."""
         self.stamp = -math.inf
         """When the peer last began a handshake, by the peer's clock: it takes none that was begun earlier."""
-        self.looked = -1
-        """The generation in which a session was last looked for."""
 
 
 class Device:
@@ -118,7 +116,13 @@ class Device:
 
     @property
     def generation(self) -> int:
+        """As long as it stays the same and not negative, a session goes on."""
         return self._underlay.generation if not self._underlay.faults.clock else -1
+
+    @property
+    def peers(self) -> Collection[str]:
+        """Public keys of those that it has."""
+        return self._edges.keys()
 
     def move(self, addresses: Sequence[str]) -> None:
         """The machine has these addresses now."""
@@ -127,21 +131,22 @@ class Device:
             self._underlay.changed()
 
     def configure(self, endpoints: Mapping[str, str]) -> None:
-        if endpoints.keys() != self._edges.keys():
-            self._underlay.generation += 1
-        for key in self._edges.keys() - endpoints.keys():
-            self._lose(key)
-            del self._edges[key]
         for key, endpoint in endpoints.items():
             edge = self._edges.get(key)
             if edge is None:
                 edge = self._edges[key] = Edge()
-            if endpoint and endpoint != edge.endpoint:
-                edge.endpoint, edge.looked = endpoint, -1
+            edge.endpoint = endpoint or edge.endpoint
             self._settle(key, edge)
 
-    def read(self) -> Mapping[str, Seen]:
-        return {key: self._seen(key, edge) for key, edge in self._edges.items()}
+    def drop(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if key in self._edges:
+                self._lose(key)
+                del self._edges[key]
+                self._underlay.changed()
+
+    def read(self, keys: Iterable[str]) -> Mapping[str, Seen]:
+        return {key: self._seen(key, self._edges[key]) for key in keys if key in self._edges}
 
     def _seen(self, key: str, edge: Edge) -> Seen:
         self._settle(key, edge)
@@ -156,12 +161,10 @@ class Device:
 
     def _settle(self, key: str, edge: Edge) -> None:
         """Begin, renew or end the session with a peer, as things are now."""
-        underlay = self._underlay
+        underlay, session = self._underlay, edge.session
         now, peer = underlay.clock(), underlay.find(key)
-        session, generation = edge.session, self.generation
         if session is None:
-            if peer is not None and (edge.looked != generation or generation < 0):
-                edge.looked = generation
+            if peer is not None:
                 self._begin(peer, now)
         elif peer is None or not self._understands(peer):
             self._lose(key)
@@ -195,7 +198,7 @@ class Device:
         for side in (edge, theirs):
             if side is not None and side.session is session is not None:
                 side.carried += max(0.0, self._underlay.clock() - session.since)
-                side.session, side.looked = None, -1
+                side.session = None
 
     def _called(self, peer: Device, when: float) -> None:
         """A handshake that this device began succeeded: the peer learns where it comes from."""
