@@ -11,15 +11,19 @@ from uuid import UUID
 
 import grpc
 
+from apps.gateways.discovery_peers import SERVICE, GatewayPeers
+from apps.gateways.roster import Roster
 from apps.mesh.gate import MachineGate
 from kubespan.discovery.core import HOLD_SECONDS, Discovery
 from kubespan.discovery.limiter import Limiter
 from kubespan.discovery.metrics import Collector
+from kubespan.discovery.replicas.replicas import Replicas
 from kubespan.discovery.service import OPTIONS, Face
 from kubespan.discovery.source import Address, parse
 from kubespan.discovery.store import Store
 from nodeagent.caller import caller_of
 from nodeagent.dial import Dial, Stream
+from nodeagent.internal import Handler, Identity
 from nodeagent.siderolink.overlay import OverlayService
 from nodeagent.sockets import new_socket_path
 from nodeagent.wireguard.engine import Engine
@@ -50,12 +54,22 @@ class DiscoverySettings:
 
 
 class EmbeddedDiscovery:
-    """The service of one gateway. It goes on while the database is away, and the gateway goes on without it."""
+    """The service of one gateway. It goes on while the database is away, and the gateway goes on without it.
 
-    def __init__(self, engine: Engine, settings: DiscoverySettings) -> None:
+    With an `identity` there may be other gateways: each has a copy of everything, so nodes may call any of them.
+    """
+
+    def __init__(
+        self, engine: Engine, settings: DiscoverySettings, roster: Roster, identity: Identity | None = None
+    ) -> None:
         store = Store(settings.file, settings.interval)
         self.core = Discovery(store)
         self.numbers = Collector(self.core, store)
+        self.internal: dict[str, Handler] = {}  # for the internal port: connections of other gateways, by what they ask
+        if identity is not None:
+            peers = GatewayPeers(roster, identity)
+            self.core.orderer = Replicas(self.core, roster.name, peers)
+            self.internal[SERVICE] = peers.accept
         self._gate = MachineGate()
         self._folder, self._proxies = settings.file.parent, settings.proxies
         self._engine, self._path = engine, new_socket_path()

@@ -94,7 +94,7 @@ async def run(settings: Settings) -> None:
     )
     balancers = Balancers(engine, dialing.dial)
     proxies, keys = Proxies(dialing.dial), Keys()
-    discovery = EmbeddedDiscovery(engine, settings.discovery) if settings.discovery else None
+    discovery = EmbeddedDiscovery(engine, settings.discovery, roster, settings.identity) if settings.discovery else None
     reach = discovery.beside(dialing.dial) if discovery else dialing.dial  # what our other processes may ask for
     holding = Holding(roster, directory, sessions, batcher, engine, lambda: links, balancers.look, agents.link_changed)
 
@@ -188,7 +188,8 @@ async def run(settings: Settings) -> None:
         dialled = await dial.serve(settings.run / "gateway.sock", reach)
         ending.callback(dialled.close)
         if settings.internal and settings.identity:
-            asked = await dial.serve_internal(*settings.internal, settings.identity, reach, dialing.here)
+            services = discovery.internal if discovery else {}
+            asked = await dial.serve_internal(*settings.internal, settings.identity, reach, dialing.here, services)
             ending.callback(asked.close)
         numbers = await metrics.serve(
             settings.run / "metrics.sock",

@@ -4,6 +4,7 @@ machines leave."""
 import asyncio
 import contextlib
 import itertools
+import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -28,12 +29,13 @@ from kubespan.discovery.core import Alone
 from nodeagent import dial
 from nodeagent.simulator.boot import Boot
 from nodeagent.sockets import new_socket_path
-from omni import postgres
+from omni import keys, postgres
+from omni.config import Config
 from talos import siderolink
 from talos.gen.sidero import discovery_pb2 as pb
 from talos.gen.sidero import discovery_pb2_grpc as pb_grpc
 from tests.apps.clusters.world import bundle_for
-from tests.apps.gateways.lab import DEADLINE, HOST, Lab, complete
+from tests.apps.gateways.lab import DEADLINE, HOST, Lab, complete, free_port
 from tests.conftest import make_organisation
 
 TTL = {"seconds": 1800}
@@ -355,6 +357,51 @@ async def test_files_that_cannot_be_used_hold_up_nothing_else(site: Site, tmp_pa
                     break
                 except grpc.aio.AioRpcError:
                     await asyncio.sleep(0.2)
+
+
+async def test_nodes_may_call_any_of_several_gateways(site: Site, tmp_path: Path) -> None:
+    """One that restarts takes over what the others know, and its nodes lose nobody meanwhile."""
+    config = Config(data=tmp_path)
+    keys.prepare(config)
+    sites = {}
+    for name in ("one", "two"):
+        run, address = site.lab.settings.run / name, (HOST, free_port(socket.SOCK_STREAM))
+        run.mkdir()
+        settings = replace(
+            site.lab.settings,
+            name=name,
+            run=run,
+            port=free_port(socket.SOCK_STREAM),
+            wireguard_port=free_port(socket.SOCK_DGRAM),
+            identity=keys.identity(config),
+            internal=address,
+            internal_address=f"{HOST}:{address[1]}",
+            discovery=DiscoverySettings(tmp_path / f"{name}.binpb", 600),
+        )
+        sites[name] = replace(site, lab=replace(site.lab, settings=settings))
+
+    async def publish(stub: pb_grpc.ClusterStub, name: str) -> None:
+        await stub.AffiliateUpdate(
+            pb.AffiliateUpdateRequest(cluster_id=FOREIGN, affiliate_id=name, affiliate_data=b"sealed", ttl=TTL),
+            wait_for_ready=True,
+        )
+
+    async with sites["one"].lab.gateway(), sites["one"].public() as one:
+        await publish(one, "n1")
+        watch, there = await first(one, FOREIGN)
+        assert set(there) == {"n1"}
+        async with sites["two"].lab.gateway(), sites["two"].public() as two:
+            await two.Hello(pb.HelloRequest(cluster_id=FOREIGN), wait_for_ready=True)
+            assert set((await first(two, FOREIGN))[1]) == {"n1"}
+            await publish(two, "n2")
+            assert (await watch.read()).affiliates[0].id == "n2"
+        await publish(one, "n3")
+        assert (await watch.read()).affiliates[0].id == "n3"
+        (tmp_path / "two.binpb").unlink()
+        async with sites["two"].lab.gateway(), sites["two"].public() as two:
+            await publish(two, "n4")
+            assert set((await first(two, FOREIGN))[1]) == {"n1", "n2", "n3", "n4"}
+        watch.cancel()
 
 
 @pytest.fixture(autouse=True)
