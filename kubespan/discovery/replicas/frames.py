@@ -1,7 +1,8 @@
 """What goes over a stream between two processes: a greeting, then frames.
 
-The greeting is one line of JSON from each end, with a version. A frame is its length, its kind, and what that kind
-holds; many go in one write. Whoever does not keep to it is not listened to any longer.
+The greeting is one line of JSON from each end, with a version; then the end with the lesser id says whether the stream
+is used, as two processes need only one. A frame is its length, its kind, and what that kind holds; many go in one
+write. Whoever does not keep to it is not listened to any longer.
 """
 
 from __future__ import annotations

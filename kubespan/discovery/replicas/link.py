@@ -28,6 +28,8 @@ from kubespan.discovery.replicas.frames import (
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
+_CHOSEN = b"chosen\n"
+
 GREETING_SECONDS = 5.0
 """Until an end that does not greet is given up."""
 
@@ -64,11 +66,12 @@ class Link:
     """One stream, greeted. It is `copied` when all that the other end had has arrived, and `settled` then or when it
     has ended."""
 
-    def __init__(self, stream: Stream, greeting: Greeting, dialled: bool) -> None:
-        """`dialled` says which end opened the stream: this one, or the other."""
-        self.id, self.name, self.serving, self.dialled = greeting.id, greeting.name, greeting.serving, dialled
+    def __init__(self, stream: Stream, theirs: Greeting, mine: Greeting) -> None:
+        self.id, self.name, self.serving = theirs.id, theirs.name, theirs.serving
+        self.teaches = theirs.serving and not mine.serving  # this process starts, and the other one knows better
+        self.starts = not theirs.serving  # all that it had were its files
         self.copied, self.settled = False, asyncio.Event()
-        self.since = self.heard_at = time.monotonic()
+        self.heard_at = time.monotonic()
         self._reader, self._writer = stream
         self._waiting: list[bytes] = []
         self._flushing = False
@@ -192,3 +195,17 @@ async def greet(stream: Stream, mine: Greeting) -> Greeting:
     if len(line) > GREETING_LIMIT:
         raise ProtocolError("its greeting is too long")
     return Greeting.decode(line)
+
+
+def choose(stream: Stream) -> None:
+    """Say that this stream is used."""
+    stream[1].write(_CHOSEN)
+
+
+async def chosen(stream: Stream) -> bool:
+    """Whether the other end says so. Raises OSError."""
+    async with asyncio.timeout(GREETING_SECONDS):
+        try:
+            return await stream[0].readexactly(len(_CHOSEN)) == _CHOSEN
+        except asyncio.IncompleteReadError:
+            return False

@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from kubespan.discovery.replicas.frames import Greeting, Kind, frame
-from kubespan.discovery.replicas.link import Link, Stream, greet
+from kubespan.discovery.replicas.link import GREETING_SECONDS, Link, Stream, choose, chosen, greet
 from kubespan.discovery.replicas.places import Neighbours
 
 BEAT = 1.0
@@ -19,9 +19,6 @@ BEAT = 1.0
 
 SILENCE = 6.0
 """Seconds after which a process that says nothing, or confirms nothing, counts as gone."""
-
-CROSSED = 1.0
-"""Seconds within which two processes may have opened a stream to each other."""
 
 CLOSE_SECONDS = 2.0
 
@@ -31,8 +28,8 @@ log = logging.getLogger(__name__)
 class Host(Protocol):
     """Who talks over the streams."""
 
-    async def linked(self, link: Link, mine: Greeting) -> None:
-        """A process was found, which was greeted so. What is sent to everybody is sent to it from now on."""
+    async def linked(self, link: Link) -> None:
+        """A process was found. What is sent to everybody is sent to it from now on."""
 
     def hear(self, link: Link, kind: Kind, payload: bytes) -> None:
         """It says something. Raises ValueError to end the stream."""
@@ -48,6 +45,7 @@ class Meeting:
         self._neighbours, self._host = neighbours, host
         self._found: dict[str, int] = {}  # who was where, when it was last looked
         self._dialling: set[str] = set()
+        self._came = asyncio.Event()  # wakes those who wait for a link
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -116,13 +114,15 @@ class Meeting:
             if greeted:
                 self._found[where] = theirs.id
                 self._dialling.discard(where)
-            link = self._link(Link(stream, theirs, greeted is not None))
-            if greeted:
-                greeted.set()
-            if link is not None:
+            if await self._chosen(stream, theirs.id):
+                link = self._link(Link(stream, theirs, mine))
                 if self.serving and not mine.serving:
                     link.send(frame(Kind.SERVING))
-                self._spawn(self._host.linked(link, mine))
+                self._spawn(self._host.linked(link))
+            if greeted:
+                await self._until_linked(theirs.id)
+                greeted.set()
+            if link is not None:
                 await link.run(self._host.hear)
         except (OSError, ValueError) as error:
             log.warning("the stream with %s is over: %s", link.name if link else where, str(error) or "it is silent")
@@ -131,20 +131,32 @@ class Meeting:
             if link is not None:
                 self._unlink(link)
 
-    def _link(self, link: Link) -> Link | None:
-        """Take a stream into use, unless it is one too many, or one to this process itself.
+    async def _chosen(self, stream: Stream, who: int) -> bool:
+        """Whether a stream is used: it is not one to this process itself, and not one too many.
 
-        When both have opened one at the same time, both keep that of the lesser id.
+        Both ends may have opened one at the same time, so one of them chooses: that with the lesser id.
         """
-        if link.id == self.id:
-            return None
-        other = self.links.get(link.id)
-        if other is not None:
-            crossed = time.monotonic() - other.since < CROSSED
-            if other.dialled != link.dialled and not (crossed and link.dialled == (self.id < link.id)):
-                return None
-            self._unlink(other)
+        if self.id > who:
+            return await chosen(stream)
+        other = self.links.get(who)
+        if self.id == who or (other is not None and time.monotonic() - other.heard_at < 3 * BEAT):
+            return False
+        choose(stream)
+        return True
+
+    async def _until_linked(self, who: int) -> None:
+        """Where another stream was chosen, that one may take a moment longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GREETING_SECONDS):
+                while not self._knows(who):
+                    await self._came.wait()
+
+    def _link(self, link: Link) -> Link:
+        if link.id in self.links:
+            self._unlink(self.links[link.id])
         self.links[link.id] = link
+        self._came.set()
+        self._came.clear()
         log.info("linked with discovery service %s", link.name)
         return link
 

@@ -36,7 +36,6 @@ from kubespan.discovery.replicas.frames import (
     RECORD_HEAD,
     REQUEST_HEAD,
     TELL,
-    Greeting,
     Kind,
     ProtocolError,
     frame,
@@ -80,6 +79,7 @@ class Replicas:
         self._change: tuple[bytes, Change] | None = None
         self._graves: dict[Key, float] = {}  # until when a deletion counts
         self._taken: set[Key] | None = set()  # while starting: what those that serve have told of
+        self._taught = False
         core.listeners.append(self._changed)
 
     async def start(self) -> None:
@@ -92,7 +92,8 @@ class Replicas:
                     await waits[0].settled.wait()
                     if not waits[0].copied:
                         await self.meeting.look()
-        if any(link.serving and link.copied for link in self.meeting.links.values()):
+        self._taught = any(link.teaches and link.copied for link in self.meeting.links.values())
+        if self._taught:
             await self._forget_what_is_gone()
         self._taken = None
         self.meeting.serve()
@@ -163,10 +164,10 @@ class Replicas:
 
     # What others say (`meeting.Host`).
 
-    async def linked(self, link: Link, mine: Greeting) -> None:
-        """Send what is here, unless this process starts and the other one knows better."""
+    async def linked(self, link: Link) -> None:
+        """Send what is here, unless the other one knows better."""
         with contextlib.suppress(OSError):
-            await link.send_copy(self._copy() if mine.serving or not link.serving else ())
+            await link.send_copy(() if link.teaches else self._copy())
 
     def hear(self, link: Link, kind: Kind, payload: bytes) -> None:
         """Raises ValueError when it is not what was agreed upon."""
@@ -208,9 +209,9 @@ class Replicas:
         number, follows, flags, counts = RECORD_HEAD.unpack_from(payload)
         for record in _records(payload[RECORD_HEAD.size :]):
             affiliate = self._affiliate((record.cluster_id, record.affiliate_id))
-            if self._replaces(link, record) or follows == (form(affiliate.entry) if affiliate else 0):
+            if self._is_first(record) or follows == (form(affiliate.entry) if affiliate else 0):
                 self._put(record, counts, tell=bool(flags & TELL))
-            elif self._merge(record, counts) and not flags & MERGED:
+            elif self._merge(record, counts) and self._taken is None and not flags & MERGED:
                 self._tell_merged(record)
         link.have(number)
 
@@ -223,22 +224,23 @@ class Replicas:
         self._tell(follows, TELL | MERGED, counts, self._core.state.record(now, *key))
 
     def _copied(self, link: Link, record: Record, counts: float) -> None:
-        if self._replaces(link, record):
+        """Another process has this. What one says that serves takes the place of files, of ours and of others'."""
+        if link.teaches and self._is_first(record):
             self._put(record, counts)
-        elif self._believes(link):
+        elif not (link.starts and self._is_taught(record)):
             self._merge(record, counts)
 
-    def _replaces(self, link: Link, record: Record) -> bool:
-        """Whether it is the first that this process, which starts, hears of an affiliate from one that serves."""
+    def _is_taught(self, record: Record) -> bool:
+        """Whether an affiliate, or its absence, is known here from one that served when this process started."""
+        return self._taught if self._taken is None else (record.cluster_id, record.affiliate_id) in self._taken
+
+    def _is_first(self, record: Record) -> bool:
+        """Whether this process starts, and hears of an affiliate for the first time from one that serves."""
         key = (record.cluster_id, record.affiliate_id)
-        if self._taken is None or not link.serving or key in self._taken:
+        if self._taken is None or key in self._taken:
             return False
         self._taken.add(key)
         return True
-
-    def _believes(self, link: Link) -> bool:
-        """Whether a copy of what a process has is worth anything. That of one that starts is old, unless all start."""
-        return link.serving or not (self.meeting.serving or any(one.serving for one in self.meeting.links.values()))
 
     def _put(self, record: Record, counts: float, *, tell: bool = False) -> None:
         key = (record.cluster_id, record.affiliate_id)

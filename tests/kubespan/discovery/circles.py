@@ -23,6 +23,8 @@ class Wires:
     servers: dict[str, asyncio.Server] = field(default_factory=dict)
     cut: set[frozenset[str]] = field(default_factory=set)
     open: list[tuple[frozenset[str], asyncio.StreamWriter]] = field(default_factory=list)
+    together: int = 1
+    """Services look for others only when so many listen."""
 
     def split(self, ones: Collection[str], others: Collection[str]) -> None:
         """Nothing goes between these and those any more."""
@@ -46,6 +48,7 @@ class Neighbour:
         self._wires.servers[self._name] = await asyncio.start_server(accept, "127.0.0.1", 0)
 
     async def places(self) -> Collection[str]:
+        await eventually(lambda: len(self._wires.servers) >= self._wires.together)
         return list(self._wires.servers)
 
     async def connect(self, place: str) -> Stream:
@@ -71,7 +74,8 @@ class Service:
 
     @property
     def linked(self) -> set[str]:
-        return {link.name for link in self.replicas.meeting.links.values()}
+        """Who else is known to serve."""
+        return {link.name for link in self.replicas.meeting.links.values() if link.serving}
 
     async def update(
         self, affiliate: str, data: bytes = b"", *endpoints: bytes, ttl: float = 60, cluster: str = "c"
