@@ -113,7 +113,8 @@ async def _connect(address: ServiceAddress) -> PlainStream:
 
 def _check(target: str) -> None:
     """Configurations are written by tenants: none makes us call what is next to us, or machines. Raises OSError."""
-    address = ip_address(target)
+    parsed = ip_address(target)
+    address = getattr(parsed, "ipv4_mapped", None) or parsed
     inside = address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
     if inside or address in siderolink.prefix():
         raise OSError(f"{target} is no address of a service")
