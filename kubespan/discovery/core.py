@@ -84,7 +84,10 @@ class Files(Protocol):
         """Write snapshots until cancelled."""
 
     async def close(self, state: State, clock: Callable[[], float]) -> None:
-        """Write the last snapshot."""
+        """Write the last snapshot, if they were loaded, and let go of them."""
+
+    def let_go(self) -> None:
+        """Leave them as they are, to be loaded again."""
 
 
 class Discovery:
@@ -108,6 +111,7 @@ class Discovery:
         self.room = Room()
         self.collections = 0
         self._files = files
+        self._keeping: Files | None = None  # once they are loaded
         self._collect_every = collect_every
         self._ready = asyncio.Event()
         self._draining = False
@@ -126,12 +130,21 @@ class Discovery:
         return self._ready.is_set() and not self._draining
 
     async def start(self) -> None:
-        """Load what was kept, then serve. Raises OSError when files cannot be used, and what the orderer raises."""
-        if self._files is not None:
-            await self._files.load(lambda record: self.state.put(self.clock(), record))
-            self.listeners.insert(0, lambda cluster_id, affiliate_id, record, change: self._append(record))
-        await self.orderer.start()
-        await self.collect()
+        """Load what was kept, then serve. Raises OSError when files cannot be used, and what the orderer raises.
+
+        It may be tried again then.
+        """
+        try:
+            if self._files is not None:
+                await self._files.load(lambda record: self.state.put(self.clock(), record))
+                self._keeping = self._files
+            await self.orderer.start()
+            await self.collect()
+        except BaseException:
+            if self._keeping is not None:
+                self._keeping.let_go()
+                self._keeping = None
+            raise
         self._ready.set()
         self._tasks.append(asyncio.create_task(self._collect_always(), name="discovery: collect"))
         if self._files is not None:
@@ -166,8 +179,9 @@ class Discovery:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.orderer.stop()
-        if self._files is not None:
-            await self._files.close(self.state, self.clock)
+        if self._keeping is not None:
+            await self._keeping.close(self.state, self.clock)
+            self._keeping = None
 
     # What faces ask for. Requests were checked.
 
@@ -246,17 +260,19 @@ class Discovery:
     async def _collect_always(self) -> None:
         while True:
             await asyncio.sleep(self._collect_every)
-            await self.collect()
+            try:
+                await self.collect()
+            except Exception:
+                log.exception("looking for what has expired failed, and is tried again")
 
     def _changed(self, cluster_id: str, affiliate: Affiliate, change: Change) -> None:
-        if self.listeners:
-            record = self.state.record(self.clock(), cluster_id, affiliate.id)
-            for listener in self.listeners:
-                listener(cluster_id, affiliate.id, record, change)
-
-    def _append(self, record: bytes) -> None:
-        assert self._files is not None
-        self._files.append(record)
+        if self._keeping is None and not self.listeners:
+            return
+        record = self.state.record(self.clock(), cluster_id, affiliate.id)
+        if self._keeping is not None:
+            self._keeping.append(record)
+        for listener in self.listeners:
+            listener(cluster_id, affiliate.id, record, change)
 
 
 class Alone:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
+from functools import lru_cache
 
 BUCKETS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds; bounds of the histogram of how long calls take."""
@@ -49,6 +50,7 @@ class Calls:
         self.versions[label] += 1
 
 
+@lru_cache(1024)
 def version_label(version: str) -> str:
     """A version without what there is too much of: `v1.8` for `v1.8.3`, `v1.8-pre` for `v1.8.0-beta.1`."""
     parts = version[1:].split(".", 2)

@@ -52,6 +52,13 @@ class Limiter:
             self._give_back(who)
             raise
 
+    def take(self, who: Hashable) -> bool:
+        """Whether it is this caller's turn now."""
+        if self._reserve(who) <= 0:
+            return True
+        self._give_back(who)
+        return False
+
     def _reserve(self, who: Hashable) -> float:
         """Take a token; gives the seconds until it is there."""
         now = self._clock()

@@ -6,10 +6,14 @@ from html import escape
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from kubespan.discovery.core import Discovery
+from kubespan.discovery.limiter import Limiter
 from kubespan.discovery.metrics import Collector
 from kubespan.discovery.store import Store
 from kubespan.discovery.web import Page, Query, Routes, text
 from talos.gen.sidero import discovery_pb2 as pb
+
+LOOKS, LOOKS_AT_ONCE = 2.0, 10
+"""A second, of all callers together: the page of a large cluster is large."""
 
 _POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"}
 
@@ -45,11 +49,11 @@ _FORM = """
 
 def public(core: Discovery) -> Routes:
     """Pages for everybody."""
+    look_up = "<h2>Look up a cluster</h2>" + _form()
+    limiter = Limiter(LOOKS, LOOKS_AT_ONCE)
     return {
-        "/": lambda query: _page(
-            "Discovery service", _LANDING + _numbers(core) + "<h2>Look up a cluster</h2>" + _form()
-        ),
-        "/inspect": lambda query: _inspect(core, query),
+        "/": lambda query: _page("Discovery service", _LANDING + _numbers(core) + look_up),
+        "/inspect": lambda query: _inspect(core, limiter, query),
         "/stats": lambda query: Page(
             json.dumps({"affiliates": core.state.affiliates}).encode(),
             "application/json",
@@ -83,10 +87,12 @@ def _form(cluster_id: str = "") -> str:
     return _FORM.format(escape(cluster_id))
 
 
-def _inspect(core: Discovery, query: Query) -> Page:
+def _inspect(core: Discovery, limiter: Limiter, query: Query) -> Page:
     cluster_id = query.get("clusterID", "")
     if not cluster_id:
         return _page("Look up a cluster", _form())
+    if not limiter.take("all"):
+        return text("too many look at clusters just now; try again\n", 429)
     affiliates = pb.ListResponse.FromString(core.state.listing(cluster_id)).affiliates
     rows = "".join(
         f"<tr><td><code>{escape(one.id)}</code><td><code>{one.data.hex()}</code><td>"

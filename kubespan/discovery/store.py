@@ -112,7 +112,7 @@ class Store:
             self._journal = _appended(self._journal_path(self._number))
         except BaseException:
             self.operations["load", "error"] += 1
-            self._unlock()
+            self.let_go()
             raise
         if journals:  # they were not ended by a snapshot
             self._due.set()
@@ -152,12 +152,15 @@ class Store:
             try:
                 await self.save(state, clock)
                 pause = self._interval
-            except OSError as error:
-                log.error("no snapshot could be saved, the next attempt is in %.0f s: %s", RETRY, error)
+            except Exception as error:
+                known = isinstance(error, OSError)  # else it is a mistake of ours, and its place is wanted
+                log.error("no snapshot was saved, another attempt follows: %s", error, exc_info=not known)
                 pause = min(RETRY, self._interval)
 
     async def close(self, state: State, clock: Callable[[], float]) -> None:
         """Save once more, and let go of the files."""
+        if self._lock is None:  # nothing was loaded: what is there is not ours to replace
+            return
         try:
             await asyncio.wait_for(self.save(state, clock), LAST)
             if not self._length:
@@ -166,8 +169,14 @@ class Store:
         except (OSError, TimeoutError) as error:
             log.error("no last snapshot could be saved; the journal has what is missing: %s", error or "it took long")
         finally:
-            self._end_journal()
-            self._unlock()
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Close the files as they are."""
+        self._end_journal()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     async def save(self, state: State, clock: Callable[[], float]) -> None:
         """Write a snapshot, in slices between which others have their turn. Raises OSError; then all is as before."""
@@ -224,11 +233,6 @@ class Store:
         if self._journal is not None:
             os.close(self._journal)
             self._journal = None
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
 
 
 def _locked(path: Path) -> IO[bytes]:

@@ -61,6 +61,14 @@ async def test_a_cluster_is_looked_up_by_its_id_and_nothing_in_it_is_taken_for_h
         assert (status, "<form" in form) == (200, True)
 
 
+async def test_looking_up_clusters_is_no_way_to_keep_the_service_busy() -> None:
+    async with served(pages.public(Discovery())) as port:
+        answers = [(await get(port, "/inspect?clusterID=c"))[0] for _ in range(50)]
+        assert answers[: pages.LOOKS_AT_ONCE] == [200] * pages.LOOKS_AT_ONCE
+        assert 429 in answers
+        assert (await get(port, "/"))[0] == 200
+
+
 async def test_what_it_is_and_how_many() -> None:
     core = Discovery()
     core.update(update("a"))

@@ -338,6 +338,59 @@ async def test_two_services_never_share_files(folder: Path) -> None:
     await again.close()
 
 
+async def test_a_service_that_never_loaded_its_files_writes_none(folder: Path) -> None:
+    core, _ = await started(folder)
+    put(core, "a")
+    other = Discovery(Store(folder / "state.binpb"))
+    with pytest.raises(OSError, match="another discovery service"):
+        await other.start()
+    await core.close()
+    before = (folder / "state.binpb").read_bytes()
+    await other.drain()
+    await other.close()
+    assert (folder / "state.binpb").read_bytes() == before
+    never = Discovery(Store(folder / "state.binpb"))
+    await never.close()
+    assert await found(folder) == {"c": {"a": (b"d", [])}}
+
+
+class Reluctant:
+    """Orders nothing, and only starts when asked twice."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def start(self) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise ConnectionError("not yet")
+
+    async def update(self, request: pb.AffiliateUpdateRequest) -> None:
+        raise AssertionError
+
+    async def delete(self, request: pb.AffiliateDeleteRequest) -> None:
+        raise AssertionError
+
+    async def stop(self) -> None:
+        pass
+
+
+async def test_a_start_that_failed_may_be_tried_again(folder: Path) -> None:
+    first, _ = await started(folder)
+    put(first, "a")
+    await first.close()
+    core = Discovery(Store(folder / "state.binpb"))
+    core.orderer = Reluctant()
+    with pytest.raises(ConnectionError):
+        await core.start()
+    assert not core.ready
+    await core.start()
+    put(core, "b")
+    assert set((await found(folder))["c"]) == {"a", "b"}
+    await core.close()
+    assert set((await found(folder))["c"]) == {"a", "b"}
+
+
 async def test_a_file_that_cannot_be_read_is_no_empty_one(folder: Path) -> None:
     (folder / "state.binpb").mkdir()
     with pytest.raises(IsADirectoryError):
