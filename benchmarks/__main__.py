@@ -19,7 +19,7 @@ from benchmarks.rows import Row, table
 
 NAMES = (
     "join", "memory", "idle", "change", "restart", "clusters", "calls", "links", "wireguard", "configs", "access",
-    "talosproxy", "kubeproxy", "pages", "discovery",
+    "talosproxy", "kubeproxy", "pages", "mesh", "discovery",
 )  # fmt: skip
 """In the order they run: the first ones make servers that later ones go on with."""
 

@@ -11,10 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kubespan import sites
-from kubespan.mesh import Mesh, Pair, Peer, Side
+from kubespan.mesh import NOWHERE, Mesh, Pair, Peer, Side
 
 Kind = Literal[
     "not-read", "not-discovered", "connecting", "clock", "overlap", "nat", "not-offered", "no-common", "blocked", "old",
@@ -30,11 +30,13 @@ FOLD = 4
 NAMED = 3
 """Endpoints that a sentence names."""
 
+_UP, _MISSING, _UNREAD, _CONNECTING = map(int, (Side.UP, Side.MISSING, Side.UNREAD, Pair.CONNECTING))
+"""As the bytes of a mesh have them: there may be half a million pairs to ask about."""
+
 GRAVITY: dict[Pair, int] = {Pair.DOWN: 0, Pair.MISSING: 1, Pair.ONE_SIDED: 2, Pair.UNREAD: 3, Pair.CONNECTING: 4}
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Why a pair is not up. `about` is the node (its index) that a person looks at first, `other` its peer."""
 
     kind: Kind
@@ -74,7 +76,7 @@ class Reasons:
     """Reasons of one mesh."""
 
     def __init__(self, mesh: Mesh) -> None:
-        self.mesh = mesh
+        self.mesh, self._size = mesh, mesh.size
         self._trouble = [mesh.size - 1 - mesh.up(i) for i in range(mesh.size)]
         self._behind = {i for i, node in enumerate(mesh.nodes) if (node.clock or 0.0) < -CLOCK}
         self._place = lru_cache(maxsize=None)(self._find_place)
@@ -91,61 +93,74 @@ class Reasons:
 
     def of(self, i: int, j: int) -> Reason:
         """Why the pair of `i` and `j` is not up."""
-        mesh = self.mesh
-        there, back = mesh.side(i, j), mesh.side(j, i)
-        if Side.MISSING in (there, back):
+        sides, size = self.mesh.sides, self._size
+        there, back = sides[i * size + j], sides[j * size + i]
+        if there == _MISSING or back == _MISSING:
             return self._undiscovered(i, j, there, back)
-        if Side.UNREAD in (there, back):
-            about = self._worse(i, j) if there == back else (i if there is Side.UNREAD else j)
+        if there == _UNREAD or back == _UNREAD:
+            about = self._worse(i, j) if there == back else (i if there == _UNREAD else j)
             return Reason("not-read", about, i + j - about)
-        if mesh.pair(i, j) is Pair.CONNECTING:
+        if self.mesh.pairs[i * size + j] == _CONNECTING:
             return Reason("connecting", i, j)
-        one, other = mesh.peer(i, j) or Peer(there), mesh.peer(j, i) or Peer(back)
-        return self._down(i, j, one, other)
+        return self._down(i, j, there, back)
 
     def _worse(self, i: int, j: int) -> int:
         """Of two nodes the one that is in more trouble."""
         return i if self._trouble[i] >= self._trouble[j] else j
 
-    def _undiscovered(self, i: int, j: int, there: Side, back: Side) -> Reason:
+    def _undiscovered(self, i: int, j: int, there: int, back: int) -> Reason:
         silent = [node for node in (i, j) if not self.mesh.nodes[node].announced]
         if len(silent) == 1:
             about = silent[0]
         elif there == back or silent:
             about = self._worse(i, j)
         else:
-            about = i if there is Side.MISSING else j
+            about = i if there == _MISSING else j
         return Reason("not-discovered", about, i + j - about)
 
-    def _down(self, i: int, j: int, one: Peer, other: Peer) -> Reason:
+    def _down(self, i: int, j: int, there: int, back: int) -> Reason:
         nodes = self.mesh.nodes
-        heard = bool(one.handshake or other.handshake)
-        if heard and (i in self._behind or j in self._behind):
-            about = min((i, j), key=lambda node: nodes[node].clock or 0.0)
+        used, shaken, sent, received = self._brief(i, j)
+        used_back, shaken_back, sent_back, received_back = self._brief(j, i)
+        heard = bool(shaken or shaken_back)
+        if heard and self._behind and (i in self._behind or j in self._behind):
+            about = i if (nodes[i].clock or 0.0) <= (nodes[j].clock or 0.0) else j
             return Reason("clock", about, i + j - about)
-        for caller, called, peer in ((i, j, one), (j, i, other)) if self.claimed else ():
-            if peer.state is not Side.UP and self._claimed_with(called, peer.endpoint):
-                return Reason("overlap", called, caller)
-        for caller, called, peer in ((j, i, other), (i, j, one)):
-            seen = self.mesh.seen[called]  # where it is heard from, does not offer, and this caller does not know
-            if seen and peer.state is not Side.UP and peer.endpoint and peer.endpoint not in seen:
-                return Reason("nat", called, caller)
+        calls, called_back = there != _UP and used, back != _UP and used_back
+        if self.claimed:
+            if calls and self._claimed_with(j, used):
+                return Reason("overlap", j, i)
+            if called_back and self._claimed_with(i, used_back):
+                return Reason("overlap", i, j)
+        seen = self.mesh.seen  # where a node is heard from, does not offer, and the caller does not know
+        if called_back and seen[i] and used_back not in seen[i]:
+            return Reason("nat", i, j)
+        if calls and seen[j] and used not in seen[j]:
+            return Reason("nat", j, i)
         if not heard:
-            bare = [node for node in (i, j) if not nodes[node].endpoints]
-            if len(bare) == 2:
+            if not nodes[i].endpoints and not nodes[j].endpoints:
                 about = self._worse(i, j)
                 return Reason("not-offered", about, i + j - about)
             if not self._usable(i, j) and not self._usable(j, i):
-                about = bare[0] if bare else self._hidden(i, j)
-                return Reason("not-offered" if bare else "no-common", about, i + j - about)
-        if (one.sent or other.sent) and not (one.received and other.received):
-            about = self._worse(i, j) if one.received == other.received else i if one.received else j
+                bare = i if not nodes[i].endpoints else j if not nodes[j].endpoints else None
+                about = self._hidden(i, j) if bare is None else bare
+                return Reason("no-common" if bare is None else "not-offered", about, i + j - about)
+        if (sent or sent_back) and not (received and received_back):
+            about = self._worse(i, j) if received == received_back else i if received else j
             return Reason("blocked", about, i + j - about)
-        for caller, called, peer in ((i, j, one), (j, i, other)):
-            if peer.state is not Side.UP and peer.endpoint and peer.endpoint not in nodes[called].endpoints:
-                return Reason("old", called, caller)
+        if calls and used not in nodes[j].endpoints:
+            return Reason("old", j, i)
+        if called_back and used_back not in nodes[i].endpoints:
+            return Reason("old", i, j)
         about = self._worse(i, j)
         return Reason("silent", about, i + j - about)
+
+    def _brief(self, i: int, j: int) -> tuple[str, int, int, int]:
+        """What `i` says of `j`: endpoint, last handshake, bytes sent and received. Made for each pair in trouble."""
+        peers, position = self.mesh.nodes[i].peers, self.mesh.positions[i * self._size + j]
+        if peers is None or position == NOWHERE:
+            return "", 0, 0, 0
+        return peers.endpoints[position], peers.handshakes[position], peers.sent[position], peers.received[position]
 
     def _claimed_with(self, called: int, endpoint: str) -> list[int]:
         """Other nodes that offer the endpoint by which a node is called."""
