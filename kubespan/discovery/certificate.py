@@ -28,18 +28,18 @@ class CertificateFiles:
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """The new certificate, None when it is the same. While files do not fit together, as in the middle of being
         replaced, the last good one stays."""
-        stamps: object = None
+        stamps = None
         try:
             stamps = self._stamps()
             if stamps == self._seen:
                 return None
             self._current = self._read()
         except (OSError, ValueError) as error:
-            if self._refused != stamps or stamps is None:
-                self._refused = stamps
+            if self._refused != (stamps, str(error)):
+                self._refused = stamps, str(error)
                 log.error("the new certificate is not used, the former one stays: %s", error)
             return None
-        self._seen = self._stamps()
+        self._seen = stamps
         log.info("%s is used from now on", self._files[0])
         return self._current
 
