@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -61,10 +61,11 @@ Answer = Callable[[bytes, Any, Address | None], Awaitable[bytes | None]]
 class Face:
     """One way to the service; `add_to` puts it on a server.
 
-    `gate` is asked about each call. `report_address` tells clients their address, which nodes then publish: so only
-    where it is the one under which others reach them. A proxy in front is trusted about it by `trust_real_ip` (header
-    `x-real-ip`) and `trust_forwarded_for` (the first one of `x-forwarded-for`). `redirect` is a HOST:PORT where clients
-    are sent. `address_of` reads what grpcio calls the other end, for connections that are relayed.
+    `gate` is asked about each call; without a `limiter` there are no limits by address. `report_address` tells clients
+    their address, which nodes then publish: so only where it is the one under which others reach them. A proxy in front
+    is trusted about it by `trust_real_ip` (header `x-real-ip`) and `trust_forwarded_for` (the first one of
+    `x-forwarded-for`). `redirect` is a HOST:PORT where clients are sent. `address_of` reads what grpcio calls the other
+    end, for connections that are relayed.
     """
 
     def __init__(
@@ -109,10 +110,9 @@ class Face:
         code, address = "OK", None
         try:
             address = self._address(context)
-            if address is not None:
+            if address is not None and self._limiter is not None:
                 self._enter(address, context)
-                if self._limiter is not None:
-                    await self._limiter.turn(address, context.time_remaining)
+                await self._limiter.turn(address, context.time_remaining)
             method.received += 1
             answered = await answer(data, context, address)
             if answered is not None:
@@ -157,6 +157,10 @@ class Face:
         self._open[address] -= 1
         if not self._open[address]:
             del self._open[address]
+
+    def _limited(self, address: Address | None, context: Any) -> Hashable:
+        """Whom a call is counted with: its address, where addresses are limited at all."""
+        return context if address is None or self._limiter is None else address
 
     def _complain(self, refused: Refused, address: Address | None) -> None:
         """A node whose update is refused is lost to the others, and it may be for good. Ids are not for logs."""
@@ -207,8 +211,9 @@ class Face:
         await self._admit(address, cluster_id, "", Act.LIST)
         size = self._core.state.size(cluster_id)
         if size > SMALL:
-            await self._core.room.enter(address, size)
-            context.add_done_callback(lambda context: self._core.room.leave(address, size))
+            who = self._limited(address, context)
+            await self._core.room.enter(who, size)
+            context.add_done_callback(lambda context: self._core.room.leave(who, size))
         return self._core.state.listing(cluster_id)
 
     async def _watch(self, data: bytes, context: Any, address: Address | None) -> None:
@@ -218,13 +223,14 @@ class Face:
         limits.check_cluster_id(cluster_id)
         await self._admit(address, cluster_id, "", Act.WATCH)
         size = core.state.size(cluster_id)
-        await core.room.enter(address, size)
+        who = self._limited(address, context)
+        await core.room.enter(who, size)
         watch, listing = core.watch(cluster_id)
         try:
             try:
                 await context.write(listing)
             finally:
-                core.room.leave(address, size)
+                core.room.leave(who, size)
             del listing  # the watch may last for days
             method.sent += 1
             while (event := await watch.next()) is not None:

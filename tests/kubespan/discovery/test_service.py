@@ -416,7 +416,7 @@ async def test_a_watch_takes_one_turn_and_its_messages_none() -> None:
 
 async def test_an_address_has_so_many_open_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kubespan.discovery.service.OPEN_CALLS", 3)
-    async with serving(trust_real_ip=True) as service:
+    async with serving(trust_real_ip=True, limiter=Limiter()) as service:
         watches = [(await service.watch())[0] for _ in range(3)]
         assert await refused(service.hello()) == (EXHAUSTED, "too many open calls from this address")
         await service.hello(x_real_ip="1.2.3.4")

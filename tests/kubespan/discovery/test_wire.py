@@ -12,6 +12,7 @@ import h2.connection
 import h2.events
 import h2.settings
 
+from kubespan.discovery.limiter import Limiter
 from kubespan.discovery.service import SERVICE
 from kubespan.discovery.watching import ROOM_EACH, SMALL
 from talos.gen.sidero import discovery_pb2 as pb
@@ -197,7 +198,7 @@ def resident() -> int:
 
 async def test_watches_that_never_read_cost_little_and_disturb_nobody() -> None:
     """A thousand of a cluster that is as large as one may be, from one address, while it changes all the time."""
-    async with serving() as service:
+    async with serving(limiter=Limiter(rate=1000, burst=5000)) as service:
         for number in range(1024):
             service.core.update(update(str(number), b"d" * 2000, ttl=1800))
         assert service.core.state.size(CLUSTER) > 2_000_000
@@ -226,7 +227,7 @@ async def test_watches_that_never_read_cost_little_and_disturb_nobody() -> None:
 
 
 async def test_small_clusters_are_watched_while_others_wait_for_room() -> None:
-    async with serving() as service, connected(service.port, window=0) as client:
+    async with serving(limiter=Limiter()) as service, connected(service.port, window=0) as client:
         for number in range(1024):
             service.core.update(update(str(number), b"d" * 1000, ttl=1800))
         assert service.core.state.size(CLUSTER) > SMALL
