@@ -95,9 +95,9 @@ def _calls() -> list[Row]:
 
 def _events() -> list[Row]:
     rows = []
-    for watchers, count in ((FEW, 1000), (WATCHERS, 60)):
+    for clusters, watchers, count in ((16, FEW, 3), (1, WATCHERS, 2)):
         with _floor(affiliates=0) as bare, _services(1) as one, _services(2) as two:
-            found = _load("events", [bare.called, one.called, two.called], watchers, count)
+            found = _load("events", [bare.called, one.called, two.called], clusters, watchers, count)
         bare_cpu, one_cpu, two_cpu = (seconds * 1e3 for seconds in found)
         rows += [
             Row(f"an event to {watchers:,} watchers: processor", one_cpu, "ms", bare_cpu, "bare", bare_cpu * CPU_GOAL),

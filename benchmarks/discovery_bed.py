@@ -14,6 +14,7 @@ import socket
 import statistics
 import sys
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -50,13 +51,13 @@ Servers = list[tuple[list[int], list[int]]]
 
 
 class Floor(grpc.GenericRpcHandler):
-    """Answers of one size, and watchers that are told of each update."""
+    """Answers of one size, and watchers that are told of each update of their cluster."""
 
     def __init__(self, affiliates: int) -> None:
         self._listing = b"".join(affiliate(n) for n in range(affiliates))
         self._hello = pb.HelloResponse(client_ip=bytes(4)).SerializeToString()
         self._event = affiliate(0)
-        self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changed: defaultdict[bytes, asyncio.Future[None]] = defaultdict(asyncio.get_running_loop().create_future)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         name = details.method.rpartition("/")[2]
@@ -71,15 +72,24 @@ class Floor(grpc.GenericRpcHandler):
         return self._listing
 
     async def _update(self, request: bytes, context: Any) -> bytes:
-        changed, self._changed = self._changed, asyncio.get_running_loop().create_future()
-        changed.set_result(None)
+        changed = self._changed.pop(_cluster_field(request), None)
+        if changed:
+            changed.set_result(None)
         return b""
 
     async def _watch(self, request: bytes, context: Any) -> None:
+        cluster = _cluster_field(request)
+        changed = self._changed[cluster]
         await context.write(self._listing)
         while True:
-            await asyncio.shield(self._changed)
+            await asyncio.shield(changed)
+            changed = self._changed[cluster]
             await context.write(self._event)
+
+
+def _cluster_field(request: bytes) -> bytes:
+    """The first field, with tag and length, as it is."""
+    return request[: 2 + request[1]]
 
 
 async def floor(affiliates: int, held: int) -> None:
@@ -177,19 +187,34 @@ async def calls(servers: Servers) -> dict[str, list[float]]:
     return {method: [statistics.median(turns) for turns in of] for method, of in found.items()}
 
 
-async def events(servers: Servers, watchers: int, count: int) -> list[float]:
-    """Seconds of processor of each server for an update that so many are told of, each on a connection of its own."""
-    cluster = "watched"
+async def events(servers: Servers, clusters: int, watchers: int, count: int) -> list[float]:
+    """Seconds of processor of each server for an update that so many are told of, each on a connection of its own.
+
+    Of each cluster one update at a time is under way. The servers take turns.
+    """
     found: list[list[float]] = [[] for _ in servers]
-    for at, (ports, pids) in enumerate(servers):
-        async with _watching(ports, watchers, cluster) as watching, _channels(ports, 1) as (channel,):
+    async with AsyncExitStack() as ending:
+
+        async def watched(ports: list[int], cluster: str) -> Callable[[], Awaitable[None]]:
+            watching = await ending.enter_async_context(_watching(ports, watchers, cluster))
+            (channel,) = await ending.enter_async_context(_channels(ports, 1))
             call = channel.unary_unary(f"/{SERVICE}/AffiliateUpdate")
-            for number in range(count):
-                before = _cpu(pids)
-                told = asyncio.gather(*(stream.read() for stream in watching))
-                await call(update(number, cluster))
-                await told
-                found[at].append(_cpu(pids) - before)
+            numbers = itertools.count()
+
+            async def some() -> None:
+                for number in itertools.islice(numbers, count):
+                    told = asyncio.gather(*(stream.read() for stream in watching))
+                    await call(update(number, cluster))
+                    await told
+
+            return some
+
+        ways = [[await watched(ports, f"watched-{n}") for n in range(clusters)] for ports, _ in servers]
+        for turn, (at, (_, pids)) in itertools.product(range(TURNS + 1), enumerate(servers)):
+            before = _cpu(pids)
+            await asyncio.gather(*(some() for some in ways[at]))
+            if turn:
+                found[at].append((_cpu(pids) - before) / (clusters * count))
     return [statistics.median(took) for took in found]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 
 import pytest
 
@@ -253,7 +254,9 @@ async def test_one_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatc
         wires.cut.add(frozenset(("one", "two")))
         for link in two.replicas.meeting.links.values():
             link._reader._transport.pause_reading()  # type: ignore[attr-defined]
-        writes = [asyncio.create_task(one.update(f"a{n}", bytes(2000), cluster=f"c{n % 9}")) for n in range(4000)]
+        for link in one.replicas.meeting.links.values():
+            link._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        writes = [asyncio.create_task(one.update(f"a{n}", bytes(2000), cluster=f"c{n % 9}")) for n in range(2000)]
         await asyncio.gather(*writes)
         assert not one.linked
 
