@@ -157,6 +157,7 @@ class MachineActs:
             if rendered is not None:
                 row.sealed_config = seal(rendered.config, row.organisation_id, row.id)
                 row.config_sha = rendered.sha
+                hint("discovery", row.cluster_id, self.organisation_id)  # it may name other services
             row.save(update_fields=["config_inputs", "config_error", "sealed_config", "config_sha"])
 
     def _apply(self, step: Apply, machine: node.Node, seen: MachineView, live: Live) -> None:
