@@ -50,7 +50,7 @@ class Duration(click.ParamType):
 @click.option("--trust-first-x-forwarded-for", is_flag=True, help="Or there, in the first address.")
 @click.option("--hide-client-address", is_flag=True, help="Do not tell nodes the address that they come from.")
 @click.option(
-    "--rate-limit", type=click.FloatRange(0), default=15.0, help="Calls a second of one address; 0: any.  [15]"
+    "--rate-limit", type=click.FloatRange(0), default=15.0, help="Calls a second of one address; 0: no limits.  [15]"
 )
 @click.option("--name", help="What other processes call this one in their logs.  [the host's name]")
 @click.option("--peer-listen", metavar="HOST:PORT", help="Where other processes of this service come.")
