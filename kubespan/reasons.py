@@ -244,7 +244,8 @@ class Reasons:
                 return f"Old endpoint: {other} still calls {called.endpoint}, {one} offers {offers}."
             case _:
                 where = f" at {called.endpoint}" if called.endpoint else ""
-                return f"No answer: {other} calls {one}{where} and hears nothing any more."
+                since = "any more" if called.handshake or calls.handshake else "at all"
+                return f"No answer: {other} calls {one}{where} and hears nothing {since}."
 
     def _not_discovered(self, reason: Reason) -> str:
         node, other = self.mesh.nodes[reason.about], self.mesh.nodes[reason.other]

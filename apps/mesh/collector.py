@@ -69,8 +69,10 @@ class _Round:
             return Reading(problem="did not answer in time")
         except errors.WrongTrust:
             return Reading(problem="does not have the cluster's certificates")
-        except (errors.NodeError, OSError) as error:
-            return Reading(problem=f"did not answer ({_short(error)})")
+        except (errors.Unreachable, OSError):
+            return Reading(problem="could not be reached over its link")
+        except errors.NodeError as error:
+            return Reading(problem=f"did not answer ({error.detail[:120] or error.meaning})")
 
     async def _read(self, client: NodeClient, target: Target) -> Reading:
         node_id = target.node_id or await _node_id(client)
@@ -123,8 +125,3 @@ async def _read_all(targets: Sequence[Target]) -> list[Reading | None]:
 
     await asyncio.gather(*(worker() for _ in range(min(AT_ONCE, len(targets)))))
     return found
-
-
-def _short(error: Exception) -> str:
-    text = getattr(error, "detail", "") or str(error) or type(error).__name__
-    return text.splitlines()[0][:120]

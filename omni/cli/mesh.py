@@ -143,7 +143,8 @@ def _print(api: Api, cluster: str, answer: dict[str, Any], pairs: dict[str, Any]
     click.echo(inert(f"{cluster}: {state['word']}"))
     unread = f", {answer['unread']:,} not read" if answer["unread"] else ""
     click.echo(
-        f"{answer['nodes']:,} nodes{unread} in {len(answer['sites']):,} sites; {counts['up']:,} of {counts['total']:,}"
+        f"{answer['nodes']:,} nodes{unread} in {len(answer['sites']):,}"
+        f" site{'s' * (len(answer['sites']) != 1)}; {counts['up']:,} of {counts['total']:,}"
         f" pairs up; read {ago('read_at')(answer)} ago\n"
     )
     if nodes:
@@ -177,6 +178,7 @@ def _print_problems(cluster: str, answer: dict[str, Any]) -> None:
 
 def _print_node(api: Api, cluster: str, answer: dict[str, Any], name: str, pairs: dict[str, Any]) -> None:
     found = api.list("clusters", cluster, "mesh", "pairs", limit=MOST, **pairs)
+    found.sort(key=lambda row: bool(row["state"] == "up"))
     named = api.list("clusters", cluster, "mesh", "nodes", q=name)
     node = next((row for row in named if name in (row["name"], row["id"])), None)
     if node is not None:
