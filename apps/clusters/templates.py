@@ -7,7 +7,7 @@ from apps.clusters import discovery, machine_check, networks, patch_check, store
 from apps.clusters.models import Cluster, ClusterMachine, MachineSetNode
 from apps.machines.models import Machine, MachineClass
 from talos import semver, template, versions
-from talos.config import cel
+from talos.config import cel, kubespan
 from talos.template import Plan, ReadFile, Resource, Template
 from talos.template import resources as kinds
 
@@ -169,6 +169,12 @@ def _warnings(desired: list[Resource], planned: Plan, cluster: Cluster | None) -
     for change in planned.update:
         yield from _change_warnings(change)
         yield from _endpoint_warnings(change)
+    for resource in (item for group in planned.destroy for item in group if item.type == kinds.CONFIG_PATCH):
+        if resource.id == kubespan.patch_name(resource.cluster or ""):
+            yield (
+                f"patch {resource.id}, by which KubeSpan was turned on, is not in the template: the mesh is turned "
+                "off; to keep it, export the template anew or add the patch"
+            )
     picked = {resource.id for resource in planned.create if resource.type == kinds.MACHINE_SET_NODE}
     for missing in sorted(picked - set(Machine.objects.filter(uuid__in=picked).values_list("uuid", flat=True))):
         yield f"machine {missing} has not joined yet: the cluster waits for it"

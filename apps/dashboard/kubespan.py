@@ -14,7 +14,7 @@ from apps.clusters.observe_machine import machine_name
 from apps.dashboard.clusters import cluster_of
 from apps.dashboard.page import PageRequest, page, show
 from apps.mesh import kubespan
-from talos.config.kubespan import DEFAULT_MTU, EXCLUDES_SINCE, LARGEST_MTU, LEAST_MTU, KubeSpan
+from talos.config.kubespan import DEFAULT_MTU, EXCLUDES_SINCE, LARGEST_MTU, LEAST_MTU, KubeSpan, patch_name
 from talos.contract import VersionContract
 
 ENDPOINTS = "endpoints-"
@@ -110,7 +110,7 @@ def _form(request: PageRequest, cluster: Cluster, form: QueryDict, errors: dict[
         "public": services.public,
         "there_is_ours": discovery.there_is_ours(),
         "document": VersionContract.parse(cluster.initial_talos_version).kube_span_multidoc_config,
-        "patch": kubespan.patch_name(cluster.name),
+        "patch": patch_name(cluster.name),
         "default_mtu": DEFAULT_MTU,
         "least_mtu": LEAST_MTU,
         "largest_mtu": LARGEST_MTU,

@@ -20,7 +20,7 @@ from apps.machines.models import Machine
 from talos import semver
 from talos.config import kubespan
 from talos.config.document import ConfigError, load
-from talos.config.kubespan import EXCLUDES_SINCE, KubeSpan
+from talos.config.kubespan import EXCLUDES_SINCE, KubeSpan, patch_name
 from talos.contract import VersionContract
 from talos.template import Resource
 from talos.template import resources as kinds
@@ -44,13 +44,8 @@ class Setup:
     """Other patches that say something of KubeSpan, by name."""
 
 
-def patch_name(cluster: str) -> str:
-    """Of the patch for all nodes."""
-    return f"500-{cluster}-kubespan"
-
-
 def endpoints_name(uuid: str) -> str:
-    """Of the patch for one of them."""
+    """Of the patch for one node; that for all is `talos.config.kubespan.patch_name`."""
     return f"500-cm-{uuid}-kubespan"
 
 

@@ -57,6 +57,11 @@ def endpoint_problems(endpoints: Sequence[str]) -> list[str]:
     ]
 
 
+def patch_name(cluster: str) -> str:
+    """What the patch of a cluster by which KubeSpan is turned on is called, as with Omni."""
+    return f"500-{cluster}-kubespan"
+
+
 def patch(contract: VersionContract, settings: KubeSpan) -> str:
     """A patch of the configuration of all nodes of a cluster: its own document from contract 1.13 on.
 

@@ -145,9 +145,10 @@ def test_a_template_that_is_exported_has_it(lab: Lab) -> None:
     with tenant_scope(lab.world.organisation.id):
         text = queries.export(lab.cluster())
         assert templates.review(text, no_files).plan.empty
-        gone = templates.review(lab.text, no_files).plan
+        without = templates.review(lab.text, no_files)
     assert "500-lab-kubespan" in text
-    assert {item.id for group in gone.destroy for item in group} == lab.patches()
+    assert {item.id for group in without.plan.destroy for item in group} == lab.patches()
+    assert ["the mesh is turned off" in warning for warning in without.warnings] == [True]
 
 
 def test_patches_of_people_are_named(lab: Lab) -> None:
