@@ -219,7 +219,11 @@ def _blocking(conditions: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _mesh(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     """How its nodes hear each other over KubeSpan, as it was read last."""
     status = meshes.status_of(cluster)
-    return {"mesh_status": status, "mesh_state": meshes.summary(request.actor, status).state}
+    return {
+        "mesh_status": status,
+        "mesh_state": meshes.summary(request.actor, status).state,
+        "can_enable": allowed(request.actor, "cluster.update", on=cluster),
+    }
 
 
 def _sets(cluster: Cluster) -> list[dict[str, Any]]:

@@ -13,6 +13,9 @@ from apps.clusters.models import Cluster
 from apps.mesh.kubespan import notes, read, turn_off, write
 from talos.config.kubespan import DEFAULT_MTU, KubeSpan
 
+MOST = 64
+"""Entries of one list; a discovery service keeps so many endpoints of a node."""
+
 
 class KubeSpanSerializer(serializers.Serializer[Any]):
     """The mesh that a cluster's nodes form."""
@@ -31,19 +34,21 @@ class KubeSpanSerializer(serializers.Serializer[Any]):
         required=False, default=False, help_text="Nodes tell each other where they see others."
     )
     endpoint_filters = serializers.ListField(
-        child=serializers.CharField(),
+        child=serializers.CharField(max_length=64),
+        max_length=MOST,
         required=False,
         default=list,
         help_text="Which own addresses nodes announce: networks in order; one that begins with ! takes out.",
     )
     exclude_networks = serializers.ListField(
-        child=serializers.CharField(),
+        child=serializers.CharField(max_length=64),
+        max_length=MOST,
         required=False,
         default=list,
         help_text="Networks of a node that its peers do not send into the mesh.",
     )
     extra_endpoints = serializers.DictField(
-        child=serializers.ListField(child=serializers.CharField()),
+        child=serializers.ListField(child=serializers.CharField(max_length=64), max_length=MOST),
         required=False,
         default=dict,
         help_text="UUID of a machine: `address:port` at which it is reached besides its own addresses.",
