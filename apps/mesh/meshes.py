@@ -21,8 +21,8 @@ from apps.reconcile.conditions import Shown
 from kubespan.mesh import Mesh, Node, Pair, Peers, look
 from kubespan.reasons import Problem, Reasons, problems
 
-KEPT = 4
-"""Meshes that a process keeps as they were last read, for the next page or request."""
+KEPT = 2_000_000
+"""Edges of meshes that a process keeps as they were last read, for the next page or request: some 60 bytes each."""
 
 LOST = "could not be read from what is stored; it is read again"
 
@@ -78,8 +78,8 @@ class View:
         return counts[Pair.DOWN] + counts[Pair.ONE_SIDED] + counts[Pair.MISSING]
 
 
-_kept: OrderedDict[tuple[object, ...], View] = OrderedDict()
-_lock = Lock()
+_kept: OrderedDict[tuple[UUID, frozenset[UUID]], tuple[datetime | None, View]] = OrderedDict()
+_making = Lock()
 
 
 def view_of(actor: Actor, status: MeshStatus) -> View:
@@ -87,18 +87,16 @@ def view_of(actor: Actor, status: MeshStatus) -> View:
     for each reading, in each process.
     """
     hidden = frozenset(_hidden(actor, status.cluster_id))
-    key = (status.cluster_id, status.read_at, hidden)
-    with _lock:
-        if (found := _kept.get(key)) is not None:
-            _kept.move_to_end(key)
-            return found
-    rows = MeshNode.objects.filter(cluster=status.cluster_id).order_by("number").select_related("machine")
-    made = view([row for row in rows if row.machine_id not in hidden], status.read_at)
-    with _lock:
-        _kept[key] = made
-        while len(_kept) > KEPT:
+    key = status.cluster_id, hidden
+    with _making:  # what two ask for at once is made once
+        if key not in _kept or _kept[key][0] != status.read_at:
+            rows = MeshNode.objects.filter(cluster=status.cluster_id).order_by("number").select_related("machine")
+            made = view([row for row in rows if row.machine_id not in hidden], status.read_at)
+            _kept[key] = status.read_at, made
+        _kept.move_to_end(key)
+        while len(_kept) > 1 and sum(seen.mesh.size**2 for _, seen in _kept.values()) > KEPT:
             _kept.popitem(last=False)
-    return made
+        return _kept[key][1]
 
 
 @dataclass(frozen=True)
