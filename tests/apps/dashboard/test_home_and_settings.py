@@ -74,8 +74,8 @@ def test_trouble_is_on_the_home_page_and_counted_on_every_page(browser: Client, 
 def test_a_reader_hears_only_of_what_they_may(browser: Client, member: Callable[..., User]) -> None:
     client = Client()
     client.force_login(member("reader"))
-    assert 'kinds=cluster,machine,link,agent"' in client.get("/o/acme/").content.decode()
-    assert 'kinds=cluster,machine,link,agent,join-token,audit"' in browser.get("/o/acme/").content.decode()
+    assert 'kinds=cluster,machine,link,agent,mesh"' in client.get("/o/acme/").content.decode()
+    assert 'kinds=cluster,machine,link,agent,join-token,mesh,audit"' in browser.get("/o/acme/").content.decode()
 
 
 def test_pages_take_a_constant_number_of_queries(
