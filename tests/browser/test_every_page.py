@@ -24,8 +24,8 @@ def test_every_page_is_sound(
     page = open_page("/", size, theme)
     paths = ["/", "/audit", "/audit?actor=nobody", "/settings", "/account"]
     paths += ["/machines", f"/machines/{machine}", "/machines?q=nothing-like-this", "/join", "/clusters"]
-    api.post("service-accounts", json={"name": "ci", "role": "reader"})  # once; the other sizes find it there
-    paths += ["/service-accounts", "/service-accounts/ci", "/access-keys", "/access-keys?view=ended", "/policies"]
+    api.post("service-accounts", json={"name": "deploys", "role": "reader"})  # once; the other sizes find it there
+    paths += ["/service-accounts", "/service-accounts/deploys", "/access-keys", "/access-keys?view=ended", "/policies"]
     paths += ["/mesh", f"/clusters/{awaiting}/mesh", f"/clusters/{awaiting}/mesh?view=nodes&q=nothing"]
     paths += [f"/clusters/{awaiting}/access", f"/clusters/{awaiting}/who"]
     paths += [f"/clusters/{awaiting}", "/clusters?q=nothing-like-this", "/template", f"/template?cluster={awaiting}"]
