@@ -274,8 +274,6 @@ class Mesh:
     """n x n: where in the table of row the column stands."""
     seen: Sequence[Counter[str]] = field(repr=False)
     """For each node the endpoints that it does not offer and is heard from, and by how many."""
-    strangers: Sequence[int] = field(repr=False)
-    """For each node how many of its peers are none of the nodes."""
 
     @cached_property
     def size(self) -> int:
@@ -380,17 +378,14 @@ def look(nodes: Sequence[Node], at: float) -> Mesh:
     offered = [frozenset(node.endpoints) for node in nodes]
     seen: list[Counter[str]] = [Counter() for _ in nodes]
     sides, positions = bytearray(), array("H", [NOWHERE]) * (size * size)
-    strangers = []
     for i, node in enumerate(nodes):
         row = bytearray([Side.UNREAD if node.peers is None else Side.MISSING]) * size
-        unknown = 0
         if node.peers is not None:
             now = (node.at or at) + (node.clock or 0.0)
             states, endpoints = node.peers.states, node.peers.endpoints
             for position, key in enumerate(node.peers.keys):
                 j = index.get(key)
                 if j is None:
-                    unknown += 1
                     continue
                 state = states[position]
                 if state == Side.IDLE and _begins(node.peers, position, now):
@@ -400,9 +395,8 @@ def look(nodes: Sequence[Node], at: float) -> Mesh:
                 if state == Side.UP and endpoints[position] and endpoints[position] not in offered[j]:
                     seen[j][endpoints[position]] += 1
         row[i] = Side.SELF
-        strangers.append(unknown)
         sides += row
-    return Mesh(nodes, names, bytes(sides), _pairs(bytes(sides), size), positions, seen, strangers)
+    return Mesh(nodes, names, bytes(sides), _pairs(bytes(sides), size), positions, seen)
 
 
 def _begins(peers: Peers, position: int, now: float) -> bool:

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 
 from apps.access.check import allowed
 from apps.clusters import queries as clusters
@@ -123,7 +122,6 @@ def _page(request: PageRequest, looked: Looked) -> dict[str, Any]:
 
 def _head(request: PageRequest, looked: Looked) -> dict[str, Any]:
     given = {key: request.GET[key] for key in KEPT if request.GET.get(key)}
-    now = timezone.now()
     others = clusters.visible(
         request.actor, Cluster.objects.filter(mesh__kubespan=MeshStatus.ON).exclude(id=looked.cluster.id)
     )
@@ -136,7 +134,6 @@ def _head(request: PageRequest, looked: Looked) -> dict[str, Any]:
         "unread": looked.view.unread,
         "given": urlencode(given),
         "others": others.order_by("name")[:ROWS],
-        "is_old": states.is_old(looked.status, now),
         "up": looked.view.mesh.counts[states.BY_NAME["up"]],
         "can_enable": allowed(request.actor, "cluster.update", on=looked.cluster),
     }

@@ -81,6 +81,8 @@ class Book:
             row.clock = reading.clock
             row.read_at = datetime.fromtimestamp(reading.at, UTC)
         stay = {row.id for row in self.rows}
+        ours = [row.machine_id for row in self.rows if row.machine_id]
+        MeshNode.objects.filter(machine__in=ours).exclude(cluster=self._cluster).delete()  # they were elsewhere before
         MeshNode.objects.filter(id__in=[row.id for row in self._old if row.id not in stay]).delete()
         MeshNode.objects.bulk_create(self.rows, update_conflicts=True, unique_fields=["id"], update_fields=_KEPT)
 

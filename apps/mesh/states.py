@@ -1,7 +1,5 @@
 """The states of a mesh, of its pairs and of its nodes: for each a shape of the interface, a word, and a sentence."""
 
-from datetime import datetime, timedelta
-
 from apps.mesh.models import MeshStatus
 from apps.reconcile.conditions import Shown, State
 from kubespan.mesh import Pair, Side
@@ -88,9 +86,6 @@ ADVICE: dict[Kind, tuple[str, ...]] = {
 }
 """What to do about a reason; `{about}` is the node that a person looks at first."""
 
-OLD = timedelta(minutes=10)
-"""A reading after which a page says that it is one of the past."""
-
 
 def advice(kind: Kind, about: str, other: str) -> list[str]:
     """What to do about a reason, with names."""
@@ -143,7 +138,3 @@ def counted_state(counts: dict[Pair, int], nodes: int, alone: int, unread: int, 
     if not total:
         return Shown("ok", "One node", "A mesh of one node has no pairs.")
     return Shown("ok", f"All {total:,} pairs up" if total > 1 else "Up", f"Each of {nodes:,} nodes hears all others.")
-
-
-def is_old(status: MeshStatus, now: datetime) -> bool:
-    return status.read_at is not None and now - status.read_at > OLD

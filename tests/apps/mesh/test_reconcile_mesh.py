@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from apps.clusters.models import ClusterMachine
 from apps.mesh import meshes, reconcile_mesh
 from apps.mesh.collector import Reading
 from apps.mesh.models import MeshStatus
@@ -164,6 +165,22 @@ def test_a_node_with_another_key_is_another_to_its_peers(mesh_house: House) -> N
     i, j = seen.index["osl-cp-01"], seen.index["osl-cp-02"]
     assert (seen.mesh.side(i, j), seen.mesh.side(j, i)) == (Side.UP, Side.MISSING)
     assert seen.mesh.pair(i, j) is Pair.MISSING
+
+
+def test_a_machine_that_went_to_another_cluster(mesh_house: House) -> None:
+    world = mesh_of({"osl": 3})
+    mesh_house.build(world)
+    mesh_house.reconcile()
+    other = House.make(mesh_house.organisation, "stage", 10_002)
+
+    def move() -> None:
+        ClusterMachine.objects.filter(machine__uuid=mesh_house.uuids["osl-cp-03"]).update(cluster=other.cluster)
+
+    mesh_house.ask(move)
+    reconcile_mesh.reconcile_mesh(other.organisation.id, other.cluster.id)
+    assert list(other.rows()) == ["osl-cp-03"]
+    assert sorted(mesh_house.rows()) == ["osl-cp-01", "osl-cp-02"]
+    assert mesh_house.reconcile().nodes == 2
 
 
 def test_a_look_is_due_when_the_last_reading_is_old_enough(mesh_house: House) -> None:
