@@ -121,6 +121,7 @@ def discovery(
 
     SIGTERM and Ctrl-C end it gently. It may be killed as well: every change is kept before it is acknowledged.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it writes by itself has none of the formats of `--log`
     from kubespan.discovery.program import Address, Options, SetupError, run
     from omni import logs
 
