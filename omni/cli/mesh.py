@@ -11,7 +11,8 @@ from omni.cli.api import Api, Away
 from omni.cli.context import with_api
 from omni.cli.output import Column, ago, inert, output_option, show
 
-POLL = 1.0
+POLL, WATCH = 1.0, 5.0
+"""Seconds between two questions, before anything was read and afterwards."""
 WAIT = 60.0
 """Seconds that a first reading may take."""
 
@@ -124,7 +125,7 @@ def _readings(api: Api, cluster: str, watch: bool) -> Iterator[dict[str, Any]]:
                 return
         elif last is None and time.monotonic() - began > WAIT:
             raise click.ClickException(f"the nodes of {cluster} were not read in {WAIT:.0f} s; are workers running?")
-        time.sleep(POLL)
+        time.sleep(POLL if last is None else WATCH)
 
 
 def _wanted(
