@@ -1,4 +1,4 @@
-"""`omni demo`: the whole control plane with five machines made of software, and a cluster of them.
+"""`omni demo`: the whole control plane with five machines made of software, and a cluster of them with a mesh.
 
 Everything goes through the REST API and the public port, as it would for a user with real machines.
 """
@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import textwrap
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,15 +16,20 @@ from typing import Any, TypeVar
 
 import click
 
+from nodeagent.simulator import hardware
 from omni import child
 from omni.cli.admin import new_owner_token, new_signin_link
 from omni.cli.api import Api, Away
 from omni.config import Config
 from omni.serve import running, until_signal
+from talos.config import kubespan
+from talos.config.kubespan import KubeSpan
+from talos.contract import VersionContract
 
 CONTROL_PLANES, WORKERS = 3, 2
 ORGANISATION, CLUSTER, TOKEN = "default", "demo", "demo"
 TALOS, KUBERNETES = "v1.13.8", "v1.36.2"
+SEED = "talos"
 POLL = 0.5
 JOIN_SECONDS, READY_SECONDS, AWAY_SECONDS = 120.0, 300.0, 60.0
 
@@ -73,7 +79,16 @@ async def _machines(config: Config, url: str) -> AsyncIterator[None]:
     with (config.data / "machines.log").open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "omni", "simulator", "--state", str(folder), "--talos-version"),
-            *(TALOS.removeprefix("v"), "--machines", str(CONTROL_PLANES + WORKERS), "--factory", config.factory_url),
+            *(
+                TALOS.removeprefix("v"),
+                "--machines",
+                str(CONTROL_PLANES + WORKERS),
+                "--seed",
+                SEED,
+                "--factory",
+                config.factory_url,
+            ),
+            *("--cut", cut()),
             env=child.environment() | {"OMNI_SIMULATOR_API": url},  # the token in it is not for the list of processes
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
@@ -89,6 +104,13 @@ async def _machines(config: Config, url: str) -> AsyncIterator[None]:
                 await asyncio.wait_for(process.wait(), 5)
         if process.returncode is None:
             process.kill()
+
+
+def cut() -> str:
+    """Two machines that do not reach each other over KubeSpan, as numbers: the workers, the last ones by UUID."""
+    count = CONTROL_PLANES + WORKERS
+    numbers = sorted(range(count), key=lambda index: hardware.build(SEED, index).uuid)
+    return ",".join(str(index + 1) for index in numbers[-2:])
 
 
 async def _show(api: Api, started: float) -> None:
@@ -132,13 +154,16 @@ async def _joined(api: Api, started: float) -> list[str]:
 
 
 def template_of(machines: list[str]) -> str:
-    """A template of three control planes and two workers."""
+    """A template of three control planes and two workers that find each other by our discovery service, in a mesh."""
 
     def listed(uuids: list[str]) -> str:
         return "\n".join(f"  - {uuid}" for uuid in uuids)
 
+    mesh = textwrap.indent(kubespan.patch(VersionContract.parse(TALOS), KubeSpan()), " " * 6)
     return (
         f"kind: Cluster\nname: {CLUSTER}\nkubernetes:\n  version: {KUBERNETES}\ntalos:\n  version: {TALOS}\n"
+        "features:\n  useEmbeddedDiscoveryService: true\n"
+        f"patches:\n  - idOverride: 500-{CLUSTER}-kubespan\n    inline: |\n{mesh}"
         f"---\nkind: ControlPlane\nmachines:\n{listed(machines[:CONTROL_PLANES])}\n"
         f"---\nkind: Workers\nmachines:\n{listed(machines[CONTROL_PLANES:])}\n"
     )
@@ -184,7 +209,10 @@ Look around in another terminal:
   {shown} login --data {os.path.relpath(config.data)} --listen {config.listen}
   {shown} machines list
   {shown} cluster status {CLUSTER}
+  {shown} mesh show {CLUSTER}
   {shown} cluster template export {CLUSTER} > demo.yaml
+
+Its two workers do not reach each other: their network has a fault, to be seen in the mesh.
 
 Get in with kubectl and talosctl, as yourself:
 

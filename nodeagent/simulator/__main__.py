@@ -9,13 +9,16 @@ import os
 import resource
 import signal
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from nodeagent.simulator import hardware
 from nodeagent.simulator.fleet import Fleet, FleetOptions
 from nodeagent.simulator.image import Image
 from nodeagent.simulator.mesh import Mesh
 from nodeagent.simulator.timings import Timings
+from nodeagent.simulator.underlay import Faults
 
 FILES_PER_MACHINE = 16
 API_VARIABLE = "OMNI_SIMULATOR_API"
@@ -41,9 +44,75 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, metavar="DIR", help="keep disks here; in memory without it")
     parser.add_argument("--seed", default="talos", help="names the hardware: the same seed, the same machines")
     parser.add_argument("--ca", type=Path, metavar="FILE", help="PEM roots for an https:// API")
+    parser.add_argument(
+        "--cut",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="N,M",
+        help="no packet of KubeSpan passes between these two machines, counted from 1; may be repeated",
+    )
+    parser.add_argument(
+        "--nat", type=outside, action="append", default=[], metavar="N=IP:PORT", help="how others see this machine"
+    )
+    parser.add_argument(
+        "--clock", type=wrong_clock, action="append", default=[], metavar="N=SECONDS", help="its clock is wrong by this"
+    )
     parser.add_argument("--slowness", type=float, default=1.0, metavar="FACTOR", help="scales all delays")
     parser.add_argument("--verbose", action="store_true")
-    return parser.parse_args()
+    given = parser.parse_args()
+    named = {
+        "--cut": [number for numbers in given.cut for number in numbers],
+        "--nat": [number for number, _ in given.nat],
+        "--clock": [number for number, _ in given.clock],
+    }
+    for option, numbers in named.items():
+        for number in numbers:
+            if not 1 <= number <= given.machines:
+                parser.error(f"argument {option}: there is no machine {number}; they are 1 to {given.machines}")
+    return given
+
+
+def pair(text: str) -> tuple[int, int]:
+    """Two machines: `1,2`."""
+    try:
+        one, other = map(int, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pair of machines; write 1,2") from None
+    return one, other
+
+
+def outside(text: str) -> tuple[int, str]:
+    """A machine and where others see it: `1=203.0.113.7:41641`."""
+    number, _, endpoint = text.partition("=")
+    host, _, port = endpoint.rpartition(":")
+    try:
+        ip_address(host.strip("[]"))
+        return int(number), f"{host}:{int(port)}"
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 1=203.0.113.7:41641") from None
+
+
+def wrong_clock(text: str) -> tuple[int, float]:
+    """A machine and seconds: `1=-90`."""
+    number, _, seconds = text.partition("=")
+    try:
+        return int(number), float(seconds)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 1=-90") from None
+
+
+def faults(given: argparse.Namespace) -> Faults:
+    """What is wrong with the network."""
+
+    def uuid(number: int) -> str:
+        return hardware.build(given.seed, number - 1).uuid
+
+    return Faults(
+        cut={frozenset(map(uuid, numbers)) for numbers in given.cut},
+        nat={uuid(number): endpoint for number, endpoint in given.nat},
+        clock={uuid(number): seconds for number, seconds in given.clock},
+    )
 
 
 def with_transport(url: str, transport: str) -> str:
@@ -92,6 +161,7 @@ def main(mesh: Mesh | None = None) -> None:
                 timings=Timings().scaled(given.slowness),
                 trusted_roots=given.ca.read_bytes() if given.ca else None,
                 factory=given.factory,
+                faults=faults(given),
             ),
             mesh,
         )

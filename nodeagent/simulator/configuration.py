@@ -189,14 +189,16 @@ class Configuration:
     @property
     def kubernetes_subnets(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """Of services and pods: addresses in them are never taken for the machine's own."""
-        network = self._document("KubeNetworkConfig") or self.cluster.get("network") or _NOTHING
-        services = network.get("serviceSubnets") or ["10.96.0.0/12"]
-        return tuple(ip_network(item) for item in (*services, *(network.get("podSubnets") or ["10.244.0.0/16"])))
+        services = self._network.get("serviceSubnets") or ["10.96.0.0/12"]
+        return (*map(ip_network, services), *self.pod_subnets)
+
+    @property
+    def pod_subnets(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return tuple(map(ip_network, self._network.get("podSubnets") or ["10.244.0.0/16"]))
 
     @property
     def dns_domain(self) -> str:
-        network = self._document("KubeNetworkConfig") or self.cluster.get("network") or _NOTHING
-        return str(network.get("dnsDomain") or "cluster.local")
+        return str(self._network.get("dnsDomain") or "cluster.local")
 
     @property
     def api_server_sans(self) -> list[str]:
@@ -259,6 +261,10 @@ class Configuration:
     def unattended_install(self) -> Mapping[str, Any]:
         """The UnattendedInstallConfig document, empty without one."""
         return self._document("UnattendedInstallConfig")
+
+    @property
+    def _network(self) -> Mapping[str, Any]:
+        return self._document("KubeNetworkConfig") or self.cluster.get("network") or _NOTHING
 
     def _node_config(self, name: str) -> dict[str, Any]:
         return self._document("KubeNodeConfig").get(name) or {}

@@ -5,6 +5,7 @@ itself, and hears from each about the others.
 from __future__ import annotations
 
 import asyncio
+import base64
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,7 @@ def discovery_config(boot: Boot) -> dict[str, Any]:
             "registryServiceEnabled": True,
             "serviceEndpoint": services[0].endpoint,
             "serviceEndpointInsecure": services[0].insecure,
-            "serviceEncryptionKey": identity.secret,
+            "serviceEncryptionKey": list(base64.b64decode(identity.secret)),
             "serviceClusterID": identity.id,
         }
     return spec

@@ -18,6 +18,7 @@ from nodeagent.simulator.machine import Machine
 from nodeagent.simulator.mesh import Mesh
 from nodeagent.simulator.rpc import all_services
 from nodeagent.simulator.timings import Timings
+from nodeagent.simulator.underlay import Faults
 from nodeagent.simulator.world import World
 from talos import siderolink
 
@@ -29,6 +30,7 @@ class FleetOptions:
     """What the machines have in common.
 
     `api` is the URL of the control plane's machine API with its query, None for machines without SideroLink.
+    `faults` are those of the network below KubeSpan.
     `listen_base` is the loopback address of the first machine; the others follow it, and machines without SideroLink
     have no other network. `state` is a folder for disks.
     """
@@ -42,6 +44,7 @@ class FleetOptions:
     timings: Timings = field(default_factory=Timings)
     trusted_roots: bytes | None = None
     factory: str = "https://factory.talos.dev/"
+    faults: Faults = field(default_factory=Faults)
 
     def kernel_arguments(self) -> str:
         """The command line of every machine."""
@@ -67,6 +70,7 @@ class Fleet:
         self._tasks: list[asyncio.Task[None]] = []
         self._api = api or ApiServer(all_services())
         self.world = World(self._api, mesh)
+        self.world.underlay.faults = options.faults
         self.machines = [self._machine(index) for index in range(options.machines)]
         for machine in self.machines:
             if data := machine.disk.contents.etcd:

@@ -17,6 +17,9 @@ _COMPONENTS = {
     "kube-scheduler": ("scheduler", "KubeSchedulerConfig"),
 }
 
+POD_NETWORK = {4: 24, 6: 64}
+"""Prefix length of the network of one node's pods, by IP version."""
+
 
 def register_node(boot: Boot, objects: KubernetesObjects, *, ready: bool) -> None:
     """Create or refresh this machine's node, and its static pods."""
@@ -37,6 +40,8 @@ def register_node(boot: Boot, objects: KubernetesObjects, *, ready: bool) -> Non
         taints.append({"key": key, "effect": effect, **({"value": value} if value else {})})
     spec: Object = dict(old["spec"]) if old else {}
     spec["taints"] = taints
+    if "podCIDR" not in spec and (network := _free_pod_network(boot, objects)):
+        spec |= {"podCIDR": network, "podCIDRs": [network]}
     capacity = {
         "cpu": str(hardware.cores),
         "memory": f"{hardware.memory * 1024}Ki",
@@ -83,6 +88,17 @@ def register_node(boot: Boot, objects: KubernetesObjects, *, ready: bool) -> Non
     if config.machine_type.is_control_plane:
         for pod in STATIC_PODS:
             objects.put("pods", ("kube-system", f"{pod}-{name}"), _mirror_pod(boot, pod, ready=ready))
+
+
+def _free_pod_network(boot: Boot, objects: KubernetesObjects) -> str | None:
+    """What the controller manager gives a node: the first network of pods that no other one has."""
+    taken = {node.get("spec", {}).get("podCIDR") for node in objects.list("nodes")}
+    for subnet in boot.config.pod_subnets:
+        size = max(subnet.prefixlen, POD_NETWORK[subnet.version])
+        for network in subnet.subnets(new_prefix=size):
+            if str(network) not in taken:
+                return str(network)
+    return None
 
 
 def lose_node(objects: KubernetesObjects, name: str) -> None:

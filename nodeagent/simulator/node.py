@@ -222,6 +222,7 @@ async def _kubelet(boot: Boot) -> None:
     await apiaccess.reach(boot)
     boot.cluster = cluster
     kubelet.register_node(boot, cluster.objects, ready=False)
+    boot.discovery.wake()
     boot.set_node_ready(False)
     await asyncio.sleep(timings.node_ready)
     kubelet.register_node(boot, cluster.objects, ready=True)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14talos/gen/yaml.proto\x12\ntalos.yaml\x1a google/protobuf/descriptor.proto*(\n\x06\x46ormat\x12\t\n\x05PLAIN\x10\x00\x12\x07\n\x03MAC\x10\x01\x12\n\n\x06INLINE\x10\x02:3\n\nomit_empty\x12\x1d.google.protobuf.FieldOptions\x18\xc4\x8a\x03 \x01(\x08:C\n\x06\x66ormat\x12\x1d.google.protobuf.FieldOptions\x18\xc5\x8a\x03 \x01(\x0e\x32\x12.talos.yaml.Format:.\n\x05\x66lags\x12\x1d.google.protobuf.FieldOptions\x18\xc6\x8a\x03 \x01(\t:4\n\tyaml_only\x12\x1f.google.protobuf.MessageOptions\x18\xc4\x8a\x03 \x03(\t:1\n\x04text\x12!.google.protobuf.EnumValueOptions\x18\xc4\x8a\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14talos/gen/yaml.proto\x12\ntalos.yaml\x1a google/protobuf/descriptor.proto*5\n\x06\x46ormat\x12\t\n\x05PLAIN\x10\x00\x12\x07\n\x03MAC\x10\x01\x12\n\n\x06INLINE\x10\x02\x12\x0b\n\x07NUMBERS\x10\x03:3\n\nomit_empty\x12\x1d.google.protobuf.FieldOptions\x18\xc4\x8a\x03 \x01(\x08:C\n\x06\x66ormat\x12\x1d.google.protobuf.FieldOptions\x18\xc5\x8a\x03 \x01(\x0e\x32\x12.talos.yaml.Format:.\n\x05\x66lags\x12\x1d.google.protobuf.FieldOptions\x18\xc6\x8a\x03 \x01(\t:4\n\tyaml_only\x12\x1f.google.protobuf.MessageOptions\x18\xc4\x8a\x03 \x03(\t:1\n\x04text\x12!.google.protobuf.EnumValueOptions\x18\xc4\x8a\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'talos.gen.yaml_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FORMAT']._serialized_start=70
-  _globals['_FORMAT']._serialized_end=110
+  _globals['_FORMAT']._serialized_end=123
 # @@protoc_insertion_point(module_scope)

@@ -10,9 +10,11 @@ class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PLAIN: _ClassVar[Format]
     MAC: _ClassVar[Format]
     INLINE: _ClassVar[Format]
+    NUMBERS: _ClassVar[Format]
 PLAIN: Format
 MAC: Format
 INLINE: Format
+NUMBERS: Format
 OMIT_EMPTY_FIELD_NUMBER: _ClassVar[int]
 omit_empty: _descriptor.FieldDescriptor
 FORMAT_FIELD_NUMBER: _ClassVar[int]

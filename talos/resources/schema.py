@@ -220,6 +220,8 @@ def _element(field: FieldDescriptor) -> tuple[Callable, Callable, Callable]:
     if field.type == FieldDescriptor.TYPE_BYTES:
         if _option(field, yaml_pb2.format) == yaml_pb2.MAC:
             return (lambda packed: packed.hex(":")), (lambda text: bytes.fromhex(text.replace(":", ""))), unused
+        if _option(field, yaml_pb2.format) == yaml_pb2.NUMBERS:
+            return list, bytes, unused
         return (lambda packed: base64.b64encode(packed).decode()), base64.b64decode, unused
     if field.type == FieldDescriptor.TYPE_DOUBLE:
         return (lambda number: int(number) if number.is_integer() else number), same, unused

@@ -24,7 +24,7 @@ from talos.contract import VersionContract
 from talos.gen.sidero import discovery_pb2 as pb
 from talos.pem import CertKey
 from talos.resources import types
-from tests.nodeagent.simulator.bench import Bench, bench, bundle, config, configure, next_boot, until
+from tests.nodeagent.simulator.bench import Bench, bench, bundle, config, configure, next_boot, run_cluster, until
 from tests.nodeagent.simulator.controlplane import control_plane
 
 CONTRACT = VersionContract.parse("v1.13")
@@ -375,6 +375,26 @@ async def test_a_clock_that_is_set_back():
         )
         assert state_of(right, wrong)["state"] == "up", "it called"
         assert state_of(wrong, right)["lastHandshakeTime"] < before, "by its own clock"
+
+
+async def test_networks_of_pods_go_through_the_mesh():
+    async with (
+        Service().running(report_address=False) as service,
+        bench(2, mesh=SimulatedMesh(), listen_base="127.88.31.1") as b,
+    ):
+        settings = KubeSpan(advertise_kubernetes_networks=True, exclude_networks=("192.0.2.0/24",))
+        machines = await run_cluster(b, 1, 1, patches(f"http://{HOST}:{service.port}", settings))
+        one, other = (machine.boot for machine in machines)
+        assert {*one.pod_networks, *other.pod_networks} == {"10.244.0.0/24", "10.244.1.0/24"}
+        key = other.store.get(types.KUBESPAN_IDENTITY).spec["publicKey"]
+        await until(
+            one,
+            types.KUBESPAN_PEER_SPEC,
+            lambda specs: other.pod_networks[0] in specs.get(key, {"allowedIPs": ()})["allowedIPs"],
+        )
+        part = one.store.get(types.AFFILIATE, other.node_id).spec["kubespan"]
+        assert part["additionalAddresses"] == other.pod_networks
+        assert part["excludeAdvertisedNetworks"] == ["192.0.2.0/24"]
 
 
 async def test_over_the_link_of_the_machine():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from talos import goduration, resources
 from talos.gen.cosi import resource_pb2, state_pb2
-from talos.gen.definitions import network_pb2
+from talos.gen.definitions import cluster_pb2, network_pb2
 from talos.resources import EventType, Metadata, Resource, SpecError, query, schema, types
 
 
@@ -63,6 +63,15 @@ def test_an_object_that_may_be_absent_is_not_lost_when_empty() -> None:
 def test_a_spec_of_the_wrong_shape_is_refused_by_name(kind: resources.ResourceType, spec: object, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         spec_of(kind, spec)
+
+
+def test_the_key_of_discovery_is_a_list_of_numbers_in_yaml() -> None:
+    message = cluster_pb2.ConfigSpec()
+    schema.fill({"serviceEncryptionKey": [1, 2, 255]}, message)
+    assert message.service_encryption_key == b"\x01\x02\xff"
+    assert "serviceEncryptionKey:\n    - 1\n    - 2\n    - 255\n" in schema.to_yaml(schema.to_spec(message))
+    with pytest.raises(SpecError, match="serviceEncryptionKey"):
+        schema.fill({"serviceEncryptionKey": [256]}, cluster_pb2.ConfigSpec())
 
 
 def test_types_without_a_message_are_read_from_yaml() -> None:

@@ -134,7 +134,7 @@ async def configure(b: Bench, machine: Machine, data: bytes) -> Boot:
     return await in_stage(machine, "booting")
 
 
-async def run_cluster(b: Bench, control_planes: int, workers: int = 0) -> list[Machine]:
+async def run_cluster(b: Bench, control_planes: int, workers: int = 0, patches: Sequence[str] = ()) -> list[Machine]:
     """Make a cluster of the first machines, the control planes first, and wait until all are ready."""
     machines = b.fleet.machines[: control_planes + workers]
 
@@ -143,7 +143,7 @@ async def run_cluster(b: Bench, control_planes: int, workers: int = 0) -> list[M
         kind = MachineType.CONTROLPLANE if number < control_planes else MachineType.WORKER
         async with b.client(machine) as client:
             await client.wait_for_answer(5)
-            await client.apply_configuration(config(kind))
+            await client.apply_configuration(config(kind, patches=patches))
 
     await asyncio.gather(*(join(number, machine) for number, machine in enumerate(machines)))
     async with b.client(machines[0], "os:admin") as client:
