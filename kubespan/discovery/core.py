@@ -75,7 +75,10 @@ class Files(Protocol):
     """Where what is known survives the process (`store.Store`)."""
 
     def append(self, record: bytes) -> None:
-        """Keep a change; when it returns, the record outlives this process."""
+        """Keep a change, soon."""
+
+    async def kept(self) -> None:
+        """Return when all changes so far outlive this process."""
 
     async def load(self, put: Callable[[Record], object]) -> None:
         """Give everything that was kept, in order; a record takes the place of an earlier one of its affiliate."""
@@ -207,6 +210,8 @@ class Discovery:
                 await self.orderer.update(request)
             else:
                 await self.orderer.delete(request)
+            if self._keeping is not None:
+                await self._keeping.kept()
         finally:
             self._writes -= 1
             if not self._writes:

@@ -43,6 +43,9 @@ LAST = 10.0
 JOURNAL_BYTES = 64 * 1024 * 1024
 """A journal that is longer, and longer than two snapshots, has a snapshot taken early."""
 
+GATHER_SECONDS = 0.001
+"""That a change waits for others to be written with it: a write costs more than all else that is done for a change."""
+
 RECORD_BYTES = 64 * 1024
 """Of a message of a journal; the largest affiliate has about 6,000."""
 
@@ -72,6 +75,8 @@ class Store:
         self._journal: int | None = None  # file descriptor; none while changes cannot be kept
         self._number = 0
         self._length = 0
+        self._gathered: list[bytes] = []
+        self._waiting: list[asyncio.Future[None]] = []
         self._snapshot_bytes = 0
         self._due = asyncio.Event()
         self._saving = asyncio.Lock()
@@ -124,21 +129,43 @@ class Store:
     # Running.
 
     def append(self, record: bytes) -> None:
-        """Keep a change. When it cannot be kept, the log says so once, and a snapshot is tried instead."""
+        """Keep a change, soon: `kept` says when. Those that come at about the same time are written together."""
         if self._journal is None:
             return
+        if not self._gathered:
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self.flush)
+        self._gathered.append(record)
+
+    async def kept(self) -> None:
+        """Return when all changes so far outlive this process, or cannot be kept."""
+        if self._gathered:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
+
+    def flush(self) -> None:
+        """Write the changes that were gathered. When they cannot be kept, the log says so, and a snapshot is tried."""
+        gathered, self._gathered = b"".join(self._gathered), []
+        if gathered and self._journal is not None:
+            self._keep(self._journal, gathered)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
+
+    def _keep(self, journal: int, changes: bytes) -> None:
         try:
-            written = os.write(self._journal, record)
-            if written < len(record):
-                raise OSError(f"{written} of {len(record)} bytes were written")
+            written = os.write(journal, changes)
+            if written < len(changes):
+                raise OSError(f"{written} of {len(changes)} bytes were written")
         except OSError as error:
             log.error("%s cannot be written; until it can, a crash loses changes: %s", self._path, error)
             with contextlib.suppress(OSError):
-                os.ftruncate(self._journal, self._length)
+                os.ftruncate(journal, self._length)
             self._end_journal()
             self._due.set()
             return
-        self._length += len(record)
+        self._length += len(changes)
         if self._length > max(JOURNAL_BYTES, 2 * self._snapshot_bytes):
             self._due.set()
 
@@ -163,6 +190,7 @@ class Store:
             return
         try:
             await asyncio.wait_for(self.save(state, clock), LAST)
+            self.flush()
             if not self._length:
                 self._end_journal()
                 self._journal_path(self._number).unlink(missing_ok=True)
@@ -173,6 +201,7 @@ class Store:
 
     def let_go(self) -> None:
         """Close the files as they are."""
+        self.flush()
         self._end_journal()
         if self._lock is not None:
             self._lock.close()
@@ -223,6 +252,7 @@ class Store:
 
     def _rotate(self) -> None:
         """From now on changes go to a journal of their own, unless the one there is has none yet."""
+        self.flush()
         if self._journal is not None and not self._length:
             return
         following = _appended(self._journal_path(self._number + 1))

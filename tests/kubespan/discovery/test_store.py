@@ -58,10 +58,18 @@ async def found(folder: Path) -> Contents:
 
 def put(core: Discovery, id: str, data: bytes = b"d", cluster: str = "c", **more: Any) -> None:
     core.update(update(id, data, cluster=cluster, **more))
+    flush(core)
 
 
 def delete(core: Discovery, id: str, cluster: str = "c") -> None:
     core.delete(pb.AffiliateDeleteRequest(cluster_id=cluster, affiliate_id=id))
+    flush(core)
+
+
+def flush(core: Discovery) -> None:
+    """What happened is acknowledged."""
+    assert isinstance(core._files, Store)
+    core._files.flush()
 
 
 async def test_a_gentle_end_leaves_one_file(folder: Path) -> None:
@@ -124,7 +132,19 @@ async def test_what_expired_does_not_come_back(folder: Path) -> None:
     put(core, "b", ttl=10)
     clock.now += 11
     await core.collect()
+    flush(core)
     assert await found(folder) == {"c": {"a": (b"d", [b"long"])}}
+    await core.close()
+
+
+async def test_an_answer_comes_when_the_change_is_kept(folder: Path) -> None:
+    core, _ = await started(folder)
+
+    async def write(id: str) -> None:
+        await core.write(update(id, b"d"))
+        assert id in (await found(folder))["c"]
+
+    await asyncio.gather(*(write(str(number)) for number in range(5)))
     await core.close()
 
 
@@ -163,9 +183,10 @@ def test_whatever_happens_the_files_hold_what_was_acknowledged(operations: list[
             elif operation == "pass":
                 clock.now += details[0]
                 await core.collect()
-            elif operation == "save":
+            files.flush()
+            if operation == "save":
                 await files.save(core.state, core.clock)
-            else:
+            elif operation in ("restart", "crash"):
                 before, here = contents(core), Path(files._path).parent
                 if operation == "crash":
                     shutil.copytree(here, folder / str(number))
