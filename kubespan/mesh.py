@@ -16,7 +16,7 @@ import struct
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
@@ -324,14 +324,13 @@ class Mesh:
                 found = max(found, node.peers.handshakes[position])
         return found
 
-    def trouble(self) -> list[tuple[int, int]]:
-        """All pairs that are not up, `i < j`."""
-        size, found = self.size, []
+    def trouble(self) -> Iterator[tuple[int, int]]:
+        """All pairs that are not up, `i < j`, in order."""
+        size = self.size
         for i in range(size):
             row = self.pairs[i * size + i + 1 : (i + 1) * size]
             if row.count(Pair.UP) < len(row):
-                found += [(i, i + 1 + step) for step, state in enumerate(row) if state]
-        return found
+                yield from ((i, i + 1 + step) for step, state in enumerate(row) if state)
 
     @cached_property
     def groups(self) -> list[Site]:

@@ -296,14 +296,14 @@ def _listed(endpoints: Sequence[str]) -> str:
 def problems(mesh: Mesh) -> list[Problem]:
     """Every pair that is not up, the gravest first; more than `FOLD` of one node with one reason are one problem."""
     reasons = Reasons(mesh)
-    groups: dict[tuple[Kind, int, Pair], array[int]] = defaultdict(lambda: array("H"))
+    groups: dict[tuple[Kind, int, int], array[int]] = defaultdict(lambda: array("H"))
     for i, j in mesh.trouble():
-        reason = reasons.of(i, j)
-        groups[reason.kind, reason.about, mesh.pair(i, j)].append(reason.other)
+        kind, about, other = reasons.of(i, j)
+        groups[kind, about, mesh.pairs[i * mesh.size + j]].append(other)
     found = []
     for (kind, about, state), others in groups.items():
         parts = [others] if len(others) > FOLD else [array("H", [other]) for other in others]
-        found += [_problem(reasons, kind, state, about, part) for part in parts]
+        found += [_problem(reasons, kind, Pair(state), about, part) for part in parts]
     return sorted(found, key=lambda item: (GRAVITY[item.state], -len(item.others), item.about, item.others[0]))
 
 
