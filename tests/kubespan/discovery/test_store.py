@@ -141,7 +141,7 @@ async def test_an_answer_comes_when_the_change_is_kept(folder: Path) -> None:
     core, _ = await started(folder)
 
     async def write(id: str) -> None:
-        await core.write(update(id, b"d"))
+        await core.write(update(id, b"d", cluster="c"))
         assert id in (await found(folder))["c"]
 
     await asyncio.gather(*(write(str(number)) for number in range(5)))
