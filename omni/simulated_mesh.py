@@ -50,7 +50,7 @@ class SimulatedMesh:
         node_id: str,
         *,
         version: str,
-        roots: bytes | None,
+        roots: Callable[[], bytes],
         dial: Dial,
         changed: Callable[[], None],
     ) -> mesh.DiscoveryClient:
@@ -105,7 +105,7 @@ class Client:
         key: ClusterKey,
         node_id: str,
         version: str,
-        roots: bytes | None,
+        roots: Callable[[], bytes],
         dial: Dial,
         changed: Callable[[], None],
     ) -> None:
@@ -163,7 +163,7 @@ class Client:
 
     def _connect(self, target: str) -> grpc.aio.Channel:
         self._target = target
-        return client.channel(f"unix:{self._path}", tls=self._tls, roots=self._roots, authority=target)
+        return client.channel(f"unix:{self._path}", tls=self._tls, roots=self._roots(), authority=target)
 
 
 class _Cluster:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nodeagent.ending import end
+from nodeagent.simulator.configuration import Configuration
 from nodeagent.simulator.mesh import Affiliate, Cluster, DiscoveryClient, Service
 from nodeagent.simulator.store import Specs
 from talos.resources import types
@@ -41,6 +42,7 @@ class Discovery:
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
         self._registrations: dict[tuple[Service, Cluster], _Registration] = {}
+        self._config: Configuration | None = None
         self._wake = asyncio.Event()
         self._leaving = False
         self._local: Affiliate | None = None
@@ -83,9 +85,11 @@ class Discovery:
 
     async def _update(self) -> None:
         boot, config = self._boot, self._boot.config
-        boot.put(types.INFO, {"clusterId": config.cluster_id, "clusterName": config.cluster_name})
-        boot.put(types.DISCOVERY_CONFIG, discovery_config(boot))
-        await self._register()
+        if config is not self._config:
+            self._config = config
+            boot.put(types.INFO, {"clusterId": config.cluster_id, "clusterName": config.cluster_name})
+            boot.put(types.DISCOVERY_CONFIG, discovery_config(boot))
+            await self._register()
         self._publish_address()
         self._local = boot.machine.world.affiliate(local_affiliate(boot)) if config.discovery_enabled else None
         if self._local is not None:

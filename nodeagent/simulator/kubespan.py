@@ -13,6 +13,7 @@ from ipaddress import IPv6Interface
 from typing import TYPE_CHECKING, Any
 
 from nodeagent.simulator import resources
+from nodeagent.simulator.configuration import Configuration
 from nodeagent.simulator.mesh import Cluster, Peers
 from nodeagent.simulator.store import Specs
 from nodeagent.simulator.underlay import Device
@@ -58,6 +59,9 @@ class KubeSpanNode:
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
         self._wake = asyncio.Event()
+        self._config: Configuration | None = None
+        self._wanted: Station | None = None
+        """What follows from that."""
         self._station: Station | None = None
         self._device: Device | None = None
         self._peers: Peers | None = None
@@ -130,8 +134,11 @@ class KubeSpanNode:
     def _update(self) -> None:
         """Be in the mesh that the configuration names, and make a pass."""
         boot = self._boot
-        boot.put(types.KUBESPAN_CONFIG, kubespan_config(boot))
-        wanted = self._wanted()
+        if boot.config is not self._config:
+            self._config = boot.config
+            self._wanted = self._station_of(boot.config)
+            boot.put(types.KUBESPAN_CONFIG, kubespan_config(boot))
+        wanted = self._wanted
         if wanted != self._station:
             self._leave()
             if wanted is not None:
@@ -142,8 +149,8 @@ class KubeSpanNode:
             self._device.move(boot.own_addresses)
             self._pass(self._peers, self._device)
 
-    def _wanted(self) -> Station | None:
-        boot, config = self._boot, self._boot.config
+    def _station_of(self, config: Configuration) -> Station | None:
+        boot = self._boot
         mesh, cluster = boot.machine.world.mesh, config.discovery_identity
         if mesh is None or cluster is None or config.kubespan is None or not config.kubespan.enabled:
             return None

@@ -138,11 +138,12 @@ class Mesh(Protocol):
         node_id: str,
         *,
         version: str,
-        roots: bytes | None,
+        roots: Callable[[], bytes],
         dial: Dial,
         changed: Callable[[], None],
     ) -> DiscoveryClient:
-        """A client that calls `changed` after its affiliates or its public address changed.
+        """A client that calls `changed` after its affiliates or its public address changed. `roots` are certificates
+        (PEM) that count beside the system's, asked for at each connection.
 
         Raises ValueError when the cluster's secret is none.
         """

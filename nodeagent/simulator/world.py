@@ -87,7 +87,7 @@ class World:
             cluster,
             boot.node_id,
             version=boot.version,
-            roots=boot.config.trusted_roots + (boot.machine.trusted_roots or b""),
+            roots=lambda: boot.config.trusted_roots + (boot.machine.trusted_roots or b""),
             dial=boot.machine.dial,
             changed=changed,
         )
