@@ -163,7 +163,7 @@ def template_of(machines: list[str]) -> str:
     return (
         f"kind: Cluster\nname: {CLUSTER}\nkubernetes:\n  version: {KUBERNETES}\ntalos:\n  version: {TALOS}\n"
         "features:\n  useEmbeddedDiscoveryService: true\n"
-        f"patches:\n  - idOverride: 500-{CLUSTER}-kubespan\n    inline: |\n{mesh}"
+        f"patches:\n  - name: kubespan\n    idOverride: 500-{CLUSTER}-kubespan\n    inline: |\n{mesh}"
         f"---\nkind: ControlPlane\nmachines:\n{listed(machines[:CONTROL_PLANES])}\n"
         f"---\nkind: Workers\nmachines:\n{listed(machines[CONTROL_PLANES:])}\n"
     )

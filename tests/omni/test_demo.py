@@ -7,6 +7,7 @@ from typing import Any
 import click
 import pytest
 
+from nodeagent.simulator import hardware
 from nodeagent.simulator.__main__ import API_VARIABLE, arguments
 from omni import demo
 from omni.cli import main
@@ -75,3 +76,11 @@ def parsed(words: list[str]) -> None:
         command = command.get_command(context, name)
     assert command is not None, words
     command.make_context(command.name, words)
+
+
+def test_the_workers_are_cut_off_from_each_other() -> None:
+    uuids = sorted(hardware.build(demo.SEED, index).uuid for index in range(demo.CONTROL_PLANES + demo.WORKERS))
+    numbers = [int(number) for number in demo.cut().split(",")]
+    assert {hardware.build(demo.SEED, number - 1).uuid for number in numbers} == set(uuids[demo.CONTROL_PLANES :])
+    _, workers = demo.template_of(uuids).rsplit("---", 1)
+    assert all(uuid in workers for uuid in uuids[demo.CONTROL_PLANES :])
