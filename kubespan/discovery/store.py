@@ -44,7 +44,7 @@ JOURNAL_BYTES = 64 * 1024 * 1024
 """A journal that is longer, and longer than two snapshots, has a snapshot taken early."""
 
 GATHER_SECONDS = 0.001
-"""That a change waits for others to be written with it: a write costs more than all else that is done for a change."""
+"""Between writes of the journal: one costs as much as all else that is done for a change."""
 
 RECORD_BYTES = 64 * 1024
 """Of a message of a journal; the largest affiliate has about 6,000."""
@@ -76,6 +76,7 @@ class Store:
         self._number = 0
         self._length = 0
         self._gathered: list[bytes] = []
+        self._gather_until = 0.0
         self._waiting: list[asyncio.Future[None]] = []
         self._snapshot_bytes = 0
         self._due = asyncio.Event()
@@ -129,11 +130,16 @@ class Store:
     # Running.
 
     def append(self, record: bytes) -> None:
-        """Keep a change, soon: `kept` says when. Those that come at about the same time are written together."""
+        """Keep a change, at once or soon: `kept` says when. Those that follow closely are written together."""
         if self._journal is None:
             return
         if not self._gathered:
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self.flush)
+            loop = asyncio.get_running_loop()
+            if loop.time() >= self._gather_until:
+                self._gather_until = loop.time() + GATHER_SECONDS
+                self._keep(self._journal, record)
+                return
+            loop.call_at(self._gather_until, self.flush)
         self._gathered.append(record)
 
     async def kept(self) -> None:
@@ -147,6 +153,7 @@ class Store:
         """Write the changes that were gathered. When they cannot be kept, the log says so, and a snapshot is tried."""
         gathered, self._gathered = b"".join(self._gathered), []
         if gathered and self._journal is not None:
+            self._gather_until = asyncio.get_running_loop().time() + GATHER_SECONDS
             self._keep(self._journal, gathered)
         waiting, self._waiting = self._waiting, []
         for one in waiting:

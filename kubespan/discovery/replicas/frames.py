@@ -71,7 +71,7 @@ class Greeting:
 _FRAME = Struct(">IB")
 NUMBER = Struct(">Q")
 RECORD_HEAD = Struct(">QIBd")
-"""Its number at this end; what it follows (`merge.form` of the affiliate before); `TELL`, `MERGED`; and for how many
+"""Its number at this end; what it follows (`merge.form` of the affiliate before); flags; and for how many
 seconds a deletion counts."""
 
 TELL = 1
@@ -79,6 +79,9 @@ TELL = 1
 
 MERGED = 2
 """It is no write, but what came of two of them."""
+
+CONFIRM = 4
+"""Somebody waits until it has taken effect everywhere."""
 
 REQUEST_HEAD = Struct(">QB")
 """Its number at this end, and whether it deletes."""

@@ -37,7 +37,7 @@ HELD = 16 * 1024 * 1024
 """Bytes that wait for a slow process before it is given up."""
 
 GATHER_SECONDS = 0.002
-"""That what is said waits for more to go with it: nobody is in a hurry, and both ends are woken less often."""
+"""Between writes: what follows closely waits for more to go with it, so that both ends are woken less often."""
 
 CHUNK = 256 * 1024
 """Bytes that are read at once."""
@@ -75,6 +75,7 @@ class Link:
         self._reader, self._writer = stream
         self._waiting: list[bytes] = []
         self._flushing = False
+        self._gather_until = 0.0
         self._have = 0  # number of the last record that took effect here, until that is said
         self._spread: deque[Spread] = deque()
         self._asked: dict[int, asyncio.Future[bool]] = {}
@@ -166,7 +167,11 @@ class Link:
     def _flush_soon(self) -> None:
         if not self._flushing:
             self._flushing = True
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._flush)
+            loop = asyncio.get_running_loop()
+            if loop.time() < self._gather_until:
+                loop.call_at(self._gather_until, self._flush)
+            else:
+                loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
@@ -176,6 +181,7 @@ class Link:
         data, self._waiting = b"".join(self._waiting), []
         if not data or self._writer.is_closing():
             return
+        self._gather_until = asyncio.get_running_loop().time() + GATHER_SECONDS
         self._writer.write(data)
         transport: Any = self._writer.transport
         if transport.get_write_buffer_size() > HELD:

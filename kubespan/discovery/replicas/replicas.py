@@ -31,6 +31,7 @@ from kubespan.discovery.core import Discovery
 from kubespan.discovery.limits import Refused
 from kubespan.discovery.records import Record
 from kubespan.discovery.replicas.frames import (
+    CONFIRM,
     MERGED,
     NUMBER,
     RECORD_HEAD,
@@ -149,18 +150,21 @@ class Replicas:
             if self._change is not None:
                 record, change = self._change
                 flags = 0 if change is Change.REFRESHED else TELL
-                self._tell(follows, flags, counts, record)
+                self._number += 1
+                plain, confirm = (self._frame(follows, bits, counts, record) for bits in (flags, flags | CONFIRM))
                 for link in self.meeting.links.values():
                     if link.serving and link is not asker:
                         link.spread(spread)
+                        link.send(confirm)
+                    else:
+                        link.send(plain)
         spread.confirmed()
 
     def _changed(self, cluster_id: str, affiliate_id: str, record: bytes, change: Change) -> None:
         self._change = record, change
 
-    def _tell(self, follows: int, flags: int, counts: float, record: bytes) -> None:
-        self._number += 1
-        self.meeting.send(frame(Kind.RECORD, RECORD_HEAD.pack(self._number, follows, flags, counts), record))
+    def _frame(self, follows: int, flags: int, counts: float, record: bytes) -> bytes:
+        return frame(Kind.RECORD, RECORD_HEAD.pack(self._number, follows, flags, counts), record)
 
     # What others say (`meeting.Host`).
 
@@ -213,7 +217,8 @@ class Replicas:
                 self._put(record, counts, tell=bool(flags & TELL))
             elif self._merge(record, counts) and self._taken is None and not flags & MERGED:
                 self._tell_merged(record)
-        link.have(number)
+        if flags & CONFIRM:
+            link.have(number)
 
     def _tell_merged(self, heard: Record) -> None:
         """Tell everybody what came of a record and of what was here, which was more."""
@@ -221,7 +226,8 @@ class Replicas:
         endpoints = [endpoint for endpoint, _ in heard.endpoints]
         follows = 0 if heard.ttl is None else form(entries.encode(heard.affiliate_id, heard.data, endpoints))
         counts = max(0.0, self._graves.get(key, 0.0) - now)
-        self._tell(follows, TELL | MERGED, counts, self._core.state.record(now, *key))
+        self._number += 1
+        self.meeting.send(self._frame(follows, TELL | MERGED, counts, self._core.state.record(now, *key)))
 
     def _copied(self, link: Link, record: Record, counts: float) -> None:
         """Another process has this. What one says that serves takes the place of files, of ours and of others'."""
