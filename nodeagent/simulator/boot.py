@@ -76,7 +76,7 @@ class Boot:
         self.id = str(uuid.uuid4())
         self.started = time.time()
         self.image = machine.image
-        self.store = Store(resources.definitions(self.minor))
+        self.store = Store(resources.definitions(self.minor), self.now)
         self.events = EventLog()
         self.kernel_log = KernelLog()
         self.services = Services(self.store, self.events, self.kernel_log, self.refresh_status)
@@ -119,6 +119,10 @@ class Boot:
         """Where the Kubernetes node of this machine is kept, once there is one."""
 
     # --- what the machine is
+
+    def now(self) -> float:
+        """By this machine's clock, seconds since 1970."""
+        return self.machine.world.underlay.time_of(self.machine.hardware.uuid)
 
     @property
     def version(self) -> str:

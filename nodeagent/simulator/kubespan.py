@@ -197,7 +197,7 @@ class KubeSpanNode:
         self._endpoints.changed()
 
     def _look(self, peers: Peers, device: Device, *, everybody: bool) -> None:
-        now = self._boot.machine.world.underlay.time_of(self._boot.machine.hardware.uuid)
+        now = self._boot.now()
         generation = device.generation
         self._all_up = peers.look(now, everybody=everybody)
         if everybody:

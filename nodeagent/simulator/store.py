@@ -20,6 +20,10 @@ HISTORY = 1024
 """Changes kept per type: how far back a bookmark may lie, and how far behind a watcher may fall."""
 
 
+Clock = Callable[[], float]
+"""What the machine thinks that it is now: seconds since 1970."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A change and its place in the order of changes of its type, from 1."""
@@ -37,8 +41,9 @@ class Overrun(Exception):
 class Collection:
     """All resources of one type in one namespace, and its latest changes."""
 
-    def __init__(self, kind: ResourceType, namespace: str) -> None:
+    def __init__(self, kind: ResourceType, namespace: str, clock: Clock) -> None:
         self.kind, self.namespace = kind, namespace
+        self._clock = clock
         self._items: dict[str, Resource] = {}
         self.history: deque[Change] = deque(maxlen=HISTORY)
         self.position = 0
@@ -56,7 +61,7 @@ class Collection:
         old = self._items.get(id)
         if old is not None and old.spec == spec:
             return
-        now = time.time_ns()
+        now = int(self._clock() * 1e9)
         if old is None:
             metadata = Metadata(
                 self.namespace, self.kind.name, id, "1", "running", owner, now, now, annotations=annotations or {}
@@ -116,8 +121,8 @@ class Derived(Collection):
     each has a thousand peers. Changes that nobody could see are no versions.
     """
 
-    def __init__(self, kind: ResourceType, namespace: str, content: Callable[[], Specs]) -> None:
-        super().__init__(kind, namespace)
+    def __init__(self, kind: ResourceType, namespace: str, clock: Clock, content: Callable[[], Specs]) -> None:
+        super().__init__(kind, namespace, clock)
         self._content = content
         self._stale = True
 
@@ -140,8 +145,9 @@ class Derived(Collection):
 class Store:
     """Resources by type, namespace and id. A type is in its own namespace unless another one is named."""
 
-    def __init__(self, contents: Iterable[Resource] = ()) -> None:
+    def __init__(self, contents: Iterable[Resource] = (), clock: Clock = time.time) -> None:
         """`contents` are there from the start."""
+        self._clock = clock
         self._collections: dict[tuple[str, str], Collection] = {}
         self._run = os.urandom(8)
         for resource in contents:
@@ -151,13 +157,13 @@ class Store:
         namespace = namespace or kind.namespace
         key = (kind.name, namespace)
         if key not in self._collections:
-            self._collections[key] = Collection(kind, namespace)
+            self._collections[key] = Collection(kind, namespace, self._clock)
         return self._collections[key]
 
     def derive(self, kind: ResourceType, content: Callable[[], Specs], namespace: str = "") -> Derived:
         """Have all resources of a type made by a function, which is called when somebody looks after a change."""
         namespace = namespace or kind.namespace
-        collection = self._collections[kind.name, namespace] = Derived(kind, namespace, content)
+        collection = self._collections[kind.name, namespace] = Derived(kind, namespace, self._clock, content)
         return collection
 
     def put(

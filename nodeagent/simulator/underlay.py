@@ -23,6 +23,9 @@ REKEY = 120.0
 HANDSHAKE = 0.05
 """Seconds that one takes."""
 
+CALL_RATE = 148 / 5
+"""Bytes a second that go to a peer that does not answer: the first message of a handshake, again and again."""
+
 MEAN_RATE = 20_000.0
 """Bytes a second between two machines, in the middle of all."""
 
@@ -87,7 +90,7 @@ class Session:
 class Edge:
     """A peer as one device knows it."""
 
-    __slots__ = ("carried", "endpoint", "handshake", "seen", "session", "stamp")
+    __slots__ = ("called", "calling", "carried", "endpoint", "handshake", "seen", "session", "stamp")
 
     def __init__(self) -> None:
         self.endpoint = ""
@@ -99,6 +102,10 @@ class Edge:
         """The same by the right one."""
         self.carried = 0.0
         """Seconds that former sessions lasted."""
+        self.calling: float | None = None
+        """Since when the peer is called and does not answer."""
+        self.called = 0.0
+        """Seconds that it was called in vain before."""
         self.stamp = -math.inf
         """When the peer last began a handshake, by the peer's clock: it takes none that was begun earlier."""
 
@@ -154,7 +161,8 @@ class Device:
         if edge.session is not None:
             alive += max(0.0, self._underlay.clock() - edge.session.since)
         received = _rate(key, self.public_key).between(0, alive)
-        sent = _rate(self.public_key, key).between(0, alive)
+        calling = edge.called + (self._underlay.clock() - edge.calling if edge.calling is not None else 0.0)
+        sent = _rate(self.public_key, key).between(0, alive) + CALL_RATE * calling
         return Seen(edge.endpoint, edge.handshake, int(received), int(sent))
 
     # --- sessions
@@ -177,6 +185,12 @@ class Device:
                     break
                 by._called(first if by is second else second, session.latest + REKEY)
                 session.latest, session.by = session.latest + REKEY, by
+        if edge.session is None:
+            if edge.calling is None and edge.endpoint:
+                edge.calling = now
+        elif edge.calling is not None:
+            edge.called += max(0.0, edge.session.since - HANDSHAKE - edge.calling)
+            edge.calling = None
         if edge.session is not None and edge.session.latest != edge.seen:
             edge.seen = edge.session.latest
             edge.handshake = edge.seen + underlay.faults.clock.get(self.uuid, 0.0)
@@ -199,6 +213,7 @@ class Device:
             if side is not None and side.session is session is not None:
                 side.carried += max(0.0, self._underlay.clock() - session.since)
                 side.session = None
+                side.calling = self._underlay.clock()
 
     def _called(self, peer: Device, when: float) -> None:
         """A handshake that this device began succeeded: the peer learns where it comes from."""

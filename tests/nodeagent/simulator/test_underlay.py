@@ -65,6 +65,20 @@ def test_what_one_sends_the_other_receives_and_it_only_grows():
         assert 0 <= bed.now - here.handshake <= REKEY
 
 
+def test_one_that_does_not_answer_is_called_again_and_again():
+    bed = Bed("a", "b")
+    bed.underlay.faults.cut.add(frozenset("ab"))
+    bed.meet("a", "b", "10.0.0.2:51820")
+    bed.now += 50
+    assert bed.devices["a"].read(["b"])["b"].sent == 10 * 148
+    assert bed.devices["b"].read(["a"])["a"].sent == 0, "it knows no endpoint"
+    bed.underlay.faults.cut.clear()
+    bed.handshake("a", "b")
+    bed.now += 50
+    assert bed.devices["a"].read(["b"])["b"].sent > 10 * 148
+    assert bed.devices["b"].read(["a"])["a"].sent > 0
+
+
 def test_a_peer_that_is_dropped_ends_the_session_for_both():
     bed = Bed("a", "b")
     bed.meet("a", "b", "10.0.0.2:51820")
