@@ -37,8 +37,10 @@ CLUSTERS, NODES = 100, 10
 """Clusters that are called about, and affiliates of each."""
 
 METHODS = ("Hello", "List", "AffiliateUpdate")
-CALLS, AT_ONCE, CONNECTIONS = 300, 16, 8
-"""Of a turn."""
+CALLS, CONNECTIONS = 320, 8
+"""Of a turn. One call at a time is under way on each connection."""
+
+PACE_SECONDS = 0.006
 
 TURNS = 30
 TTL = 1800
@@ -158,15 +160,16 @@ def cluster_id(number: int) -> str:
 
 
 async def _calls(channels: list[grpc.aio.Channel], method: str, count: int) -> None:
+    """Some calls at once, again and again, at a pace that leaves both ends idle in between.
+
+    So how many of them a server does in one go, which decides about their price, is the same for all servers.
+    """
     calls = [channel.unary_unary(f"/{SERVICE}/{method}") for channel in channels]
-    numbers = iter(range(count))
-
-    async def some(at: int) -> None:
-        call = calls[at % len(calls)]
-        for number in numbers:
-            await call(_request(method, number))
-
-    await asyncio.gather(*(some(at) for at in range(AT_ONCE)))
+    loop = asyncio.get_running_loop()
+    for number in range(0, count, len(calls)):
+        until = loop.time() + PACE_SECONDS
+        await asyncio.gather(*(call(_request(method, number + at)) for at, call in enumerate(calls)))
+        await asyncio.sleep(until - loop.time())
 
 
 async def calls(servers: Servers) -> dict[str, list[float]]:
