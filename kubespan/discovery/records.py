@@ -22,8 +22,8 @@ CLUSTER_BYTES = 137_912_579
 """Of the largest cluster message."""
 
 _CLUSTER, _ID, _AFFILIATE = b"\x0a", b"\x0a", b"\x12"
-_DATA, _ENDPOINT, _TTL = b"\x1a", b"\x22", b"\x2a"
-_ENDPOINT_DATA, _ENDPOINT_TTL = b"\x12", b"\x1a"
+_DATA, _TTL = b"\x1a", b"\x2a"
+_ENDPOINT_TTL = b"\x1a"
 
 
 class Damaged(Exception):
@@ -49,7 +49,7 @@ class Record:
 
 
 def affiliate(affiliate_id: str, data: bytes, endpoints: Iterable[tuple[bytes, float]], ttl: float | None) -> bytes:
-    """An `AffiliateSnapshot`, to be given to `cluster`."""
+    """An `AffiliateSnapshot`, to be given to `cluster`. Endpoints are of at most 100 bytes."""
     parts = [field(_ID, affiliate_id.encode())]
     if data:
         parts.append(field(_DATA, data))
@@ -57,7 +57,8 @@ def affiliate(affiliate_id: str, data: bytes, endpoints: Iterable[tuple[bytes, f
     for endpoint, left in endpoints:
         if left != known:
             known, known_field = left, field(_ENDPOINT_TTL, _duration(left))
-        parts.append(field(_ENDPOINT, field(_ENDPOINT_DATA, endpoint) + known_field))
+        length = len(endpoint)
+        parts.append(b"\x22%c\x12%c%b%b" % (length + len(known_field) + 2, length, endpoint, known_field))
     if ttl is not None:
         parts.append(field(_TTL, _duration(ttl)))
     return b"".join(parts)
