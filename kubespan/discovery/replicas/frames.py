@@ -28,11 +28,11 @@ class Kind(IntEnum):
     HAVE = 2  # `NUMBER`: records up to this one have taken effect here
     REQUEST = 3  # `REQUEST_HEAD`, then what the client sent, for the owner of the cluster
     ANSWER = 4  # `NUMBER` of the request, then nothing, or why it is refused: the name of a gRPC code and a text
-    COPY = 5  # records: affiliates as they are
-    GRAVES = 6  # records: affiliates that were deleted; their time to live is how long that counts
+    COPY = 5  # `TIME`, then records: affiliates as they are
+    GRAVES = 6  # `TIME`, then records: affiliates that were deleted; their time to live is how long that counts
     COPIED = 7  # that was all there is
     SERVING = 8  # nothing: clients are served here from now on
-    ALIVE = 9  # nothing; there is always something to hear
+    ALIVE = 9  # `TIME`; there is always something to hear
 
 
 class ProtocolError(ValueError):
@@ -70,9 +70,12 @@ class Greeting:
 
 _FRAME = Struct(">IB")
 NUMBER = Struct(">Q")
-RECORD_HEAD = Struct(">QIBd")
-"""Its number at this end; what it follows (`merge.form` of the affiliate before); flags; and for how many
-seconds a deletion counts."""
+TIME = Struct(">d")
+"""What the clock of this end says; times to live count from then on (`Link.when`)."""
+
+RECORD_HEAD = Struct(">dQIBd")
+"""The time, as `TIME`; its number at this end; what it follows (`merge.form` of the affiliate before); flags; and for
+how many seconds a deletion counts."""
 
 TELL = 1
 """Watchers are told in any case: it was no mere refresh."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any
 
 from kubespan.discovery.limits import Refused
@@ -38,6 +40,9 @@ HELD = 16 * 1024 * 1024
 
 GATHER_SECONDS = 0.002
 """Between writes: what follows closely waits for more to go with it, so that both ends are woken less often."""
+
+DRIFT = 0.001
+"""Seconds by which the clocks of two processes may part in a second."""
 
 CHUNK = 256 * 1024
 """Bytes that are read at once."""
@@ -80,6 +85,7 @@ class Link:
         self._spread: deque[Spread] = deque()
         self._asked: dict[int, asyncio.Future[bool]] = {}
         self._questions = 0
+        self._behind = inf  # what has to be added to a time of the other end to have ours
 
     # Saying.
 
@@ -101,6 +107,21 @@ class Link:
             await asyncio.sleep(0)  # others have their turn
             await self._writer.drain()
         self.send(frame(Kind.COPIED))
+
+    # Time.
+
+    def when(self, said: float, now: float) -> float:
+        """The time here at which the other end said something, by its clock.
+
+        What came fastest was on its way for next to no time. So a record that had to wait lives no longer for it, and
+        of two that came by different ways the later one can be told.
+        """
+        self._behind = min(self._behind, now - said)
+        return said + self._behind
+
+    def drift(self) -> None:
+        """A second is over."""
+        self._behind += DRIFT
 
     # Asking, and being answered.
 
@@ -143,8 +164,11 @@ class Link:
         splitter = Splitter()
         while data := await self._reader.read(CHUNK):
             self.heard_at = time.monotonic()
-            for kind, payload in splitter.feed(data):
-                hear(self, kind, payload)
+            try:
+                for kind, payload in splitter.feed(data):
+                    hear(self, kind, payload)
+            except struct.error as error:
+                raise ProtocolError("a frame is too short") from error
 
     def end(self) -> None:
         """Count the other end as gone: nobody waits for it any more."""

@@ -31,6 +31,9 @@ class Host(Protocol):
     async def linked(self, link: Link) -> None:
         """A process was found. What is sent to everybody is sent to it from now on."""
 
+    def alive(self) -> bytes:
+        """The frame that is a sign of life."""
+
     def hear(self, link: Link, kind: Kind, payload: bytes) -> None:
         """It says something. Raises ValueError to end the stream."""
 
@@ -116,6 +119,7 @@ class Meeting:
                 self._dialling.discard(where)
             if await self._chosen(stream, theirs.id):
                 link = self._link(Link(stream, theirs, mine))
+                link.send(self._host.alive())
                 if self.serving and not mine.serving:
                     link.send(frame(Kind.SERVING))
                 self._spawn(self._host.linked(link))
@@ -173,7 +177,8 @@ class Meeting:
             now = time.monotonic()
             away, last = now - last > 2 * BEAT, now
             for link in list(self.links.values()):
-                link.send(frame(Kind.ALIVE))
+                link.drift()
+                link.send(self._host.alive())
                 if away:
                     link.heard_at = now  # it was this process that was not there
                 elif now - min(link.heard_at, link.unconfirmed_since(now)) > SILENCE:

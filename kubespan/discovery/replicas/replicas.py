@@ -37,6 +37,7 @@ from kubespan.discovery.replicas.frames import (
     RECORD_HEAD,
     REQUEST_HEAD,
     TELL,
+    TIME,
     Kind,
     ProtocolError,
     frame,
@@ -151,7 +152,7 @@ class Replicas:
                 record, change = self._change
                 flags = 0 if change is Change.REFRESHED else TELL
                 self._number += 1
-                plain, confirm = (self._frame(follows, bits, counts, record) for bits in (flags, flags | CONFIRM))
+                plain, confirm = (self._frame(now, follows, bits, counts, record) for bits in (flags, flags | CONFIRM))
                 for link in self.meeting.links.values():
                     if link.serving and link is not asker:
                         link.spread(spread)
@@ -163,8 +164,8 @@ class Replicas:
     def _changed(self, cluster_id: str, affiliate_id: str, record: bytes, change: Change) -> None:
         self._change = record, change
 
-    def _frame(self, follows: int, flags: int, counts: float, record: bytes) -> bytes:
-        return frame(Kind.RECORD, RECORD_HEAD.pack(self._number, follows, flags, counts), record)
+    def _frame(self, now: float, follows: int, flags: int, counts: float, record: bytes) -> bytes:
+        return frame(Kind.RECORD, RECORD_HEAD.pack(now, self._number, follows, flags, counts), record)
 
     # What others say (`meeting.Host`).
 
@@ -185,16 +186,27 @@ class Replicas:
             case Kind.ANSWER:
                 link.answered(NUMBER.unpack_from(payload)[0], payload[NUMBER.size :].decode())
             case Kind.COPY:
-                for record in _records(payload):
-                    self._copied(link, record, 0.0)
+                at = self._when(link, *TIME.unpack_from(payload))
+                for record in _records(payload[TIME.size :]):
+                    self._copied(link, at, record, 0.0)
             case Kind.GRAVES:
-                for record in _records(payload):
-                    self._copied(link, Record(record.cluster_id, record.affiliate_id), record.ttl or 0.0)
+                at = self._when(link, *TIME.unpack_from(payload))
+                for record in _records(payload[TIME.size :]):
+                    self._copied(link, at, Record(record.cluster_id, record.affiliate_id), record.ttl or 0.0)
+            case Kind.ALIVE:
+                self._when(link, *TIME.unpack(payload))
             case Kind.COPIED:
                 link.copied = True
                 link.settled.set()
             case Kind.SERVING:
                 link.serving = True
+
+    def alive(self) -> bytes:
+        """It says what time it is here."""
+        return frame(Kind.ALIVE, TIME.pack(self._core.clock()))
+
+    def _when(self, link: Link, said: float) -> float:
+        return link.when(said, self._core.clock())
 
     def _requested(self, link: Link, payload: bytes) -> None:
         number, deletes = REQUEST_HEAD.unpack_from(payload)
@@ -210,12 +222,13 @@ class Replicas:
             link.send(frame(Kind.ANSWER, answer, f"{refused.code} {refused.text}".encode()))
 
     def _ordered(self, link: Link, payload: bytes) -> None:
-        number, follows, flags, counts = RECORD_HEAD.unpack_from(payload)
+        said, number, follows, flags, counts = RECORD_HEAD.unpack_from(payload)
+        at = self._when(link, said)
         for record in _records(payload[RECORD_HEAD.size :]):
             affiliate = self._affiliate((record.cluster_id, record.affiliate_id))
             if self._is_first(record) or follows == (form(affiliate.entry) if affiliate else 0):
-                self._put(record, counts, tell=bool(flags & TELL))
-            elif self._merge(record, counts) and self._taken is None and not flags & MERGED:
+                self._put(at, record, counts, tell=bool(flags & TELL))
+            elif self._merge(at, record, counts) and self._taken is None and not flags & MERGED:
                 self._tell_merged(record)
         if flags & CONFIRM:
             link.have(number)
@@ -227,14 +240,14 @@ class Replicas:
         follows = 0 if heard.ttl is None else form(entries.encode(heard.affiliate_id, heard.data, endpoints))
         counts = max(0.0, self._graves.get(key, 0.0) - now)
         self._number += 1
-        self.meeting.send(self._frame(follows, TELL | MERGED, counts, self._core.state.record(now, *key)))
+        self.meeting.send(self._frame(now, follows, TELL | MERGED, counts, self._core.state.record(now, *key)))
 
-    def _copied(self, link: Link, record: Record, counts: float) -> None:
+    def _copied(self, link: Link, at: float, record: Record, counts: float) -> None:
         """Another process has this. What one says that serves takes the place of files, of ours and of others'."""
         if link.teaches and self._is_first(record):
-            self._put(record, counts)
+            self._put(at, record, counts)
         elif not (link.starts and self._is_taught(record)):
-            self._merge(record, counts)
+            self._merge(at, record, counts)
 
     def _is_taught(self, record: Record) -> bool:
         """Whether an affiliate, or its absence, is known here from one that served when this process started."""
@@ -248,19 +261,18 @@ class Replicas:
         self._taken.add(key)
         return True
 
-    def _put(self, record: Record, counts: float, *, tell: bool = False) -> None:
-        key = (record.cluster_id, record.affiliate_id)
-        self._bury(key, self._core.clock() + counts if counts > 0 else -inf)
-        self._core.put(record, tell=tell)
+    def _put(self, at: float, record: Record, counts: float, *, tell: bool = False) -> None:
+        self._bury((record.cluster_id, record.affiliate_id), at + counts if counts > 0 else -inf)
+        self._core.state.put(at, record, tell=tell)
 
-    def _merge(self, record: Record, counts: float) -> bool:
+    def _merge(self, at: float, record: Record, counts: float) -> bool:
         """Make one of what is here and what was heard. Returns whether that is more than was heard."""
         self.merged += 1
         key, now = (record.cluster_id, record.affiliate_id), self._core.clock()
-        heard = Known.heard(record, now, counts)
+        heard = Known.heard(record, at, counts)
         both = merge(heard, Known.here(self._affiliate(key), now, self._graves.get(key, -inf)))
         self._bury(key, both.dead)
-        self._core.put(both.record(*key, now))
+        self._core.state.put(now, both.record(*key, now))
         return both.content != heard.content
 
     # Everything.
@@ -268,18 +280,18 @@ class Replicas:
     def _copy(self) -> Iterator[tuple[Kind, bytes]]:
         for graves in _slices(list(self._graves.items())):
             now = self._core.clock()
-            yield Kind.GRAVES, b"".join(records.encode(Record(*key, ttl=until - now)) for key, until in graves)
-        parts, count = list[bytes](), 0
+            gone = b"".join(records.encode(Record(*key, ttl=until - now)) for key, until in graves)
+            yield Kind.GRAVES, TIME.pack(now) + gone
+        now, parts, count = self._core.clock(), list[bytes](), 0
         for cluster_id in self._core.state.cluster_ids():
             cluster = self._core.state.cluster(cluster_id)
             for affiliates in _slices(list(cluster.affiliates.values()) if cluster else []):
-                now = self._core.clock()
                 parts.append(records.cluster(cluster_id, [affiliate.record(now) for affiliate in affiliates]))
                 count += len(affiliates)
                 if count >= SLICE:
-                    yield Kind.COPY, b"".join(parts)
-                    parts, count = [], 0
-        yield Kind.COPY, b"".join(parts)
+                    yield Kind.COPY, TIME.pack(now) + b"".join(parts)
+                    now, parts, count = self._core.clock(), [], 0
+        yield Kind.COPY, TIME.pack(now) + b"".join(parts)
 
     async def _forget_what_is_gone(self) -> None:
         """Drop what came from our files and nobody who serves has told of."""

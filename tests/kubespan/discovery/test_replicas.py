@@ -10,7 +10,7 @@ from kubespan.discovery.limits import AFFILIATES, ENDPOINTS, Refused
 from kubespan.discovery.records import Record
 from kubespan.discovery.replicas import link as links
 from kubespan.discovery.replicas import meeting
-from kubespan.discovery.replicas.frames import VERSION, Greeting, Kind, frame
+from kubespan.discovery.replicas.frames import TIME, VERSION, Greeting, Kind, frame
 from kubespan.discovery.watching import Watch
 from talos.gen.sidero import discovery_pb2 as pb
 from tests.kubespan.discovery.circles import Service, Wires, circle, copied, eventually
@@ -275,9 +275,10 @@ async def test_who_sends_rubbish_is_sent_away_and_nobody_else_is_disturbed() -> 
             greeting + frame(Kind.RECORD, b"short"),
             greeting + frame(Kind.HAVE, b"short"),
             greeting + frame(Kind.REQUEST, bytes(9) + b"\xff\xff"),
-            greeting + frame(Kind.COPY, b"\x0a\xff"),
+            greeting + frame(Kind.COPY, TIME.pack(1.0) + b"\x0a\xff"),
             greeting + frame(Kind.ANSWER, bytes(8) + b"\xff"),
-            greeting + frame(Kind.COPY, b"\x0a\x02\xff\xff"),
+            greeting + frame(Kind.COPY, TIME.pack(1.0) + b"\x0a\x02\xff\xff"),
+            greeting + frame(Kind.ALIVE, b""),
         ):
             reader, writer = await asyncio.open_connection(*address)
             writer.write(said)

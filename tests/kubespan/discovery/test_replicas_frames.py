@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubespan.discovery.replicas.frames import Greeting, Kind, ProtocolError, Splitter, frame
+from kubespan.discovery.replicas.link import Link
 from kubespan.discovery.replicas.owners import owner
 
 IDS = st.sets(st.integers(1, 2**64 - 1), min_size=1, max_size=6)
@@ -31,6 +32,30 @@ def test_who_comes_takes_clusters_for_itself_only(cluster, living, other) -> Non
 def test_clusters_are_spread_evenly() -> None:
     count = [owner(f"cluster-{n}", [1, 2, 3]) for n in range(3000)]
     assert all(800 < count.count(who) < 1200 for who in (1, 2, 3))
+
+
+# Time.
+
+
+@given(st.floats(-1e6, 1e6), st.lists(st.tuples(st.floats(0, 100), st.floats(0, 5)), min_size=1))
+def test_what_had_to_wait_on_its_way_is_no_later_for_it(behind, said) -> None:
+    """Frames are said one after another, and each takes its time; the first one is fast."""
+    greeting = Greeting(1, "x", True)
+    link = Link((None, None), greeting, greeting)
+    time = 0.0
+    link.when(time, time + behind)
+    for pause, way in said:
+        time += pause
+        assert link.when(time, time + behind + way) == pytest.approx(time + behind, abs=1e-6)
+
+
+def test_clocks_that_part_are_followed() -> None:
+    greeting = Greeting(1, "x", True)
+    link = Link((None, None), greeting, greeting)
+    for second in range(10_000):
+        there, here = second * 1.0, second * 1.0005
+        assert abs(link.when(there, here) - here) < 0.01
+        link.drift()
 
 
 # What goes over a stream.
