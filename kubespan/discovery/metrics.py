@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from kubespan.discovery.core import Discovery
 from kubespan.discovery.counting import BUCKETS, Method
+from kubespan.discovery.replicas.replicas import Replicas
 from kubespan.discovery.service import SERVICE
 from kubespan.discovery.store import Done, Store
 
@@ -29,6 +30,8 @@ class Collector:
         for version, count in self._core.calls.versions.items():
             hello.add_metric([version], count)
         yield hello
+        if isinstance(self._core.orderer, Replicas):
+            yield from _peers(self._core.orderer)
         yield from _calls(self._core.calls.methods)
         if self._store is not None:
             yield from _files(self._store)
@@ -48,6 +51,13 @@ class Collector:
             ("affiliates", state.collected_affiliates, "Affiliates that expired"),
         ):
             yield CounterMetricFamily(f"discovery_state_gc_{name}", text, value)
+
+
+def _peers(replicas: Replicas) -> Iterator[Metric]:
+    yield GaugeMetricFamily("discovery_peers", "Other processes that it is linked with", len(replicas.meeting.links))
+    yield CounterMetricFamily(
+        "discovery_peers_merged", "Affiliates that were put together of what two processes knew", replicas.merged
+    )
 
 
 def _calls(methods: dict[str, Method]) -> Iterator[Metric]:

@@ -48,16 +48,27 @@ class Identity:
     key: Path
 
     def context(self, side: int) -> ssl.SSLContext:
-        """TLS of one side, read anew each time. Raises OSError, of TLS itself too."""
-        for path in (self.authority, self.certificate, self.key):
-            path.open("rb").close()  # what `ssl` says of a file that is not there does not name it
+        """TLS of one side. Raises OSError, of TLS itself too."""
         context = ssl.SSLContext(side)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False  # processes come and go under any address
         context.verify_mode = ssl.CERT_REQUIRED
+        self.load(context)
+        return context
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Read the files, maybe anew. Raises OSError, of TLS itself too."""
+        for path in (self.authority, self.certificate, self.key):
+            path.open("rb").close()  # what `ssl` says of a file that is not there does not name it
         context.load_verify_locations(self.authority)
         context.load_cert_chain(self.certificate, self.key)
-        return context
+
+    def changed(self) -> float:
+        """When one of the files changed last; 0 while one is not there."""
+        try:
+            return max(path.stat().st_mtime for path in (self.authority, self.certificate, self.key))
+        except OSError:
+            return 0.0
 
 
 class Addresses:
@@ -69,22 +80,26 @@ class Addresses:
         self._identity = identity
         self._loopback_only = identity is None and not plain
         self._server: asyncio.Server | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._loaded = 0.0
         if self._loopback_only and not _is_loopback(self._listen[0]):
             raise ValueError(f"{listen} is not on loopback: between hosts, processes know each other by certificates")
 
     async def listen(self, accept: Accept) -> None:
         """Listen. Raises OSError."""
-        tls = self._identity.context(ssl.PROTOCOL_TLS_SERVER) if self._identity else None
+        if self._identity is not None:
+            self._loaded, self._tls = self._identity.changed(), self._identity.context(ssl.PROTOCOL_TLS_SERVER)
         host, port = self._listen
-        timeout = CONNECT_SECONDS if tls else None
+        timeout = CONNECT_SECONDS if self._tls else None
         try:
-            self._server = await asyncio.start_server(accept, host, port, ssl=tls, ssl_handshake_timeout=timeout)
+            self._server = await asyncio.start_server(accept, host, port, ssl=self._tls, ssl_handshake_timeout=timeout)
         except OSError as error:
             reason = error.strerror or str(error)
             raise OSError(error.errno, f"cannot listen for other processes on {host}:{port}: {reason}") from None
 
     async def places(self) -> Collection[str]:
-        """All addresses of all peers."""
+        """All addresses of all peers. It is asked often, so the files are looked at, too."""
+        self._renew()
         found = await asyncio.gather(*(self._addresses(host, port) for host, port in self._peers))
         return {place for places in found for place in places}
 
@@ -102,6 +117,16 @@ class Addresses:
         """Listen no more."""
         if self._server is not None:
             self._server.close()
+
+    def _renew(self) -> None:
+        """Use files that have changed from the next stream on; those that do not fit leave the former ones."""
+        if self._identity is None or self._tls is None or (changed := self._identity.changed()) in (0.0, self._loaded):
+            return
+        self._loaded = changed
+        try:
+            self._identity.load(self._tls)
+        except OSError as error:
+            log.error("the certificate for other processes cannot be used, the former one stays: %s", error)
 
     async def _addresses(self, host: str, port: int) -> list[str]:
         try:
