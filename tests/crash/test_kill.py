@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 SEED = 20261126
 KILLS = 10
-CALLS = 22
+CALLS = 20
 """Calls that change a machine and are made at least, whatever dies: META, documents, install, reboot, config, ..."""
 
 ROLES = ["core"] * 3 + ["gateway"] * 3 + ["tree"] * 3 + ["postgres"]

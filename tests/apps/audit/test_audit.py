@@ -140,7 +140,7 @@ def test_no_query_per_row(
     with tenant_scope(organisation.id):
         for number in range(60):
             record(actor(), "machine.label", "machine", "", f"n{number:03d}")
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(25):
         browser.get("/o/acme/audit")
 
 

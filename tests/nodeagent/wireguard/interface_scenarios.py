@@ -156,7 +156,7 @@ async def refused_after_accept(engine: UserspaceEngine, port: int) -> None:
 async def not_from_elsewhere(server: InterfaceEngine) -> None:
     """A service for machines does not answer another interface, whatever source address is claimed there."""
     port = (await server.serve(0, echo)).port
-    run("ip", "address", "add", f"{MACHINE}/128", "dev", "lo")
+    run("ip", "address", "add", f"{MACHINE}/128", "dev", "lo", "nodad")
     with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as stranger:
         stranger.settimeout(2)
         stranger.bind((MACHINE, 0))
