@@ -152,13 +152,15 @@ class Replicas:
                 record, change = self._change
                 flags = 0 if change is Change.REFRESHED else TELL
                 self._number += 1
-                plain, confirm = (self._frame(now, follows, bits, counts, record) for bits in (flags, flags | CONFIRM))
+                frames: dict[int, bytes] = {}
                 for link in self.meeting.links.values():
-                    if link.serving and link is not asker:
+                    waits = link.serving and link is not asker
+                    bits = flags | CONFIRM if waits else flags
+                    if bits not in frames:
+                        frames[bits] = self._frame(now, follows, bits, counts, record)
+                    link.send(frames[bits])
+                    if waits:
                         link.spread(spread)
-                        link.send(confirm)
-                    else:
-                        link.send(plain)
         spread.confirmed()
 
     def _changed(self, cluster_id: str, affiliate_id: str, record: bytes, change: Change) -> None:
