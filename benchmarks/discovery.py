@@ -88,7 +88,14 @@ def _calls() -> list[Row]:
         bare_cpu, one_cpu, two_cpu = (seconds * 1e6 for seconds in found[method])
         rows += [
             Row(f"discovery, {words}: processor", one_cpu, "µs", bare_cpu, "bare grpc.aio", bare_cpu * CPU_GOAL),
-            Row("the same by two processes: both", two_cpu, "µs", one_cpu, "one process", one_cpu * REPLICAS_GOAL),
+            Row(
+                f"discovery, {words}: two processes together",
+                two_cpu,
+                "µs",
+                one_cpu,
+                "one process",
+                one_cpu * REPLICAS_GOAL,
+            ),
         ]
     return rows
 
@@ -101,7 +108,14 @@ def _events() -> list[Row]:
         bare_cpu, one_cpu, two_cpu = (seconds * 1e3 for seconds in found)
         rows += [
             Row(f"an event to {watchers:,} watchers: processor", one_cpu, "ms", bare_cpu, "bare", bare_cpu * CPU_GOAL),
-            Row("the same by two processes: both", two_cpu, "ms", one_cpu, "one process", one_cpu * REPLICAS_GOAL),
+            Row(
+                f"an event to {watchers:,} watchers: two processes together",
+                two_cpu,
+                "ms",
+                one_cpu,
+                "one process",
+                one_cpu * REPLICAS_GOAL,
+            ),
         ]
     return rows
 
