@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -15,6 +16,8 @@ POLL, WATCH = 1.0, 5.0
 """Seconds between two questions, before anything was read and afterwards."""
 WAIT = 60.0
 """Seconds that a first reading may take."""
+OLD, PATIENCE = timedelta(seconds=90), 10.0
+"""A reading from before anybody looked, and for how many seconds a newer one is waited for."""
 
 STATES = ("up", "one-sided", "connecting", "down", "missing", "unread", "trouble")
 REASONS = ("not-read", "not-discovered", "connecting", "clock", "overlap", "nat", "not-offered", "no-common", "blocked",
@@ -85,8 +88,9 @@ def show_mesh(
 ) -> None:  # fmt: skip
     """Who hears whom over KubeSpan in a cluster, and what is wrong with the reason.
 
-    The nodes are read when somebody looks, at most every 30 seconds; what they say is at most 30 seconds older. A pair
-    is one-sided when one node hears the other and is not heard.
+    The nodes are read when somebody looks, at most every 30 seconds; what they say is at most 30 seconds older. After
+    a while without a look, the answer takes some seconds. A pair is one-sided when one node hears the other and is not
+    heard.
 
     \b
     omni mesh show prod                        what is wrong, and why
@@ -108,7 +112,7 @@ def show_mesh(
 
 
 def _readings(api: Api, cluster: str, watch: bool) -> Iterator[dict[str, Any]]:
-    """The mesh as it was read last, the first time waited for; then, if watched, each further reading."""
+    """The mesh as it was read last, waited for if that is not lately; then, if watched, each further reading."""
     began, last = time.monotonic(), None
     while True:
         try:
@@ -118,14 +122,20 @@ def _readings(api: Api, cluster: str, watch: bool) -> Iterator[dict[str, Any]]:
                 raise
             click.echo(f"{away.message}; going on when it is back", err=True)
             answer = None
-        if answer is not None and answer["read_at"] != last:
+        waited = time.monotonic() - began
+        if answer is not None and answer["read_at"] != last and (waited > PATIENCE or not _is_old(answer)):
             last = answer["read_at"]
             yield answer
             if not watch:
                 return
-        elif last is None and time.monotonic() - began > WAIT:
+        elif last is None and waited > WAIT:
             raise click.ClickException(f"the nodes of {cluster} were not read in {WAIT:.0f} s; are workers running?")
         time.sleep(POLL if last is None else WATCH)
+
+
+def _is_old(answer: dict[str, Any]) -> bool:
+    """Whether the nodes are read anew now, since nobody had looked for a while."""
+    return answer["kubespan"] == "on" and datetime.now(UTC) - datetime.fromisoformat(answer["read_at"]) > OLD
 
 
 def _wanted(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from click.testing import Result
@@ -102,6 +103,29 @@ def test_the_first_look_waits_until_it_was_read(
     monkeypatch.setattr("omni.cli.mesh.time.sleep", sleep)
     assert omni("mesh", "show", "prod").output.startswith("prod: All 3 pairs up")
     assert waits == [mesh.POLL]
+
+
+def test_a_reading_that_is_old_is_not_shown_while_a_new_one_comes(
+    omni: Omni, house: Callable[[World], House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = house(troubled())
+    made.pass_by(timedelta(minutes=20))
+    made.say(mesh_of({"osl2": 40, "osl1": 8, "ber": 4}))
+    monkeypatch.setattr("omni.cli.mesh.time.sleep", lambda seconds: made.reconcile())
+    assert omni("mesh", "show", "prod").output.startswith("prod: All 1,326 pairs up")
+
+
+def test_an_old_reading_is_shown_when_no_new_one_comes(
+    omni: Omni, house: Callable[[World], House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house(troubled()).pass_by(timedelta(minutes=20))
+    waits: list[float] = []
+    monkeypatch.setattr("omni.cli.mesh.time.sleep", waits.append)
+    monkeypatch.setattr(mesh, "PATIENCE", 0.5)
+    text = omni("mesh", "show", "prod").output
+    assert text.startswith("prod: 2 pairs one-sided, 2 apart")
+    assert "read 20m ago" in text
+    assert set(waits) == {mesh.POLL}
 
 
 def test_watching_goes_on_with_each_reading(

@@ -113,11 +113,15 @@ class House:
 
     def reconcile(self, after: timedelta = timedelta(minutes=1)) -> MeshStatus:
         """Read the mesh, as if the last time was some time ago."""
-        with tenant_scope(self.organisation.id):
-            for status in MeshStatus.objects.filter(cluster=self.cluster).exclude(read_at=None):
-                MeshStatus.objects.filter(id=status.id).update(read_at=status.read_at - after)
+        self.pass_by(after)
         reconcile_mesh.reconcile_mesh(self.organisation.id, self.cluster.id)
         return self.status()
+
+    def pass_by(self, time: timedelta) -> None:
+        """Have the last reading be older."""
+        with tenant_scope(self.organisation.id):
+            for status in MeshStatus.objects.filter(cluster=self.cluster).exclude(read_at=None):
+                MeshStatus.objects.filter(id=status.id).update(read_at=status.read_at - time)
 
     def status(self) -> MeshStatus:
         with tenant_scope(self.organisation.id):
