@@ -37,6 +37,8 @@ def reset(transport: asyncio.WriteTransport) -> None:
     """
     link = transport.get_extra_info("socket")
     if link is not None:
+        if link.fileno() == -1:
+            return  # it has ended; asyncio's own transports cannot be aborted then
         with contextlib.suppress(OSError):  # it is closed already
             link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     transport.abort()

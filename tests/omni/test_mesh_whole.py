@@ -21,7 +21,7 @@ from tests.omni.test_serve import Installation, installation
 __all__ = ["installation"]
 
 TALOS, KUBERNETES = "1.14.1", "1.36.3"
-SOON = 20.0
+SOON = 90.0
 """Seconds: a tenth of that is usual; a record that is not deleted stays for half an hour."""
 
 
